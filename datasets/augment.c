@@ -55,7 +55,8 @@ bool bl_view_large(int height, int width) {
 
 void bl_view_default(struct bl_view *view, const struct bl_dataset *data, int channels, int height, int width) {
     *view = (struct bl_view){.channels = channels, .height = height, .width = width, .augment = data->format->augment};
-    if (bl_view_large(height, width) && view->augment != BL_AUGMENT_NONE) view->augment = BL_AUGMENT_IMAGENET;
+    if (bl_view_large(height, width) && view->augment != BL_AUGMENT_NONE && !data->read_mask) // whole images
+        view->augment = BL_AUGMENT_IMAGENET;
     for (int c = 0; c < channels && c < BL_MOST_CHANNELS; c++) view->deviation[c] = 1;
 }
 
@@ -96,12 +97,6 @@ int bl_transform_init(struct bl_transform *transform, const struct bl_view *view
 
 /* --- writing out ------------------------------------------------------------------------------ */
 
-/* Output column x shows column x + left of the image, row y row y + top; outside are zeros. flip mirrors the output. */
-struct placing {
-    int left, top;
-    bool flip;
-};
-
 static void write_zeros(const struct bl_transform *transform, int count, float *out) {
     for (int i = 0; i < count; i++)
         for (int c = 0; c < transform->view.channels; c++) *out++ = transform->value[c][0];
@@ -128,7 +123,7 @@ static void write_pixels(const struct bl_transform *transform, const uint8_t *fr
     }
 }
 
-static void write_image(const struct bl_pixels *image, struct placing at, const struct bl_transform *transform,
+static void write_image(const struct bl_pixels *image, struct bl_placing at, const struct bl_transform *transform,
                         float *out) {
     const int width = transform->view.width, channels = transform->view.channels;
     int begin = at.left < 0 ? -at.left : 0, end = image->width - at.left < width ? image->width - at.left : width;
@@ -198,13 +193,15 @@ static int crop(const struct bl_pixels *image, struct bl_window window, struct b
 
 /* To the least size that covers what the view scales to, then the centre; sizes and rounding (to even) as torchvision's
  * of square inputs. */
-static int scale_and_centre(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled) {
+static int scale_and_centre(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled,
+                            struct bl_placing *at) {
     int height, width, code = bl_view_cover(view, image, &height, &width);
     if (code) return code;
     struct bl_window all = {0, 0, image->width, image->height};
     struct bl_window window = {(int)lrint((width - view->width) / 2.0), (int)lrint((height - view->height) / 2.0),
                                view->width, view->height};
     const bool there = width == image->width && height == image->height;
+    at->region = all, at->window = window, at->width = width, at->height = height;
     return there ? crop(image, window, scaled) : bl_resize(image, all, width, height, window, scaled);
 }
 
@@ -233,31 +230,32 @@ static struct bl_window random_region(const struct bl_pixels *image, const struc
 }
 
 static int imagenet(const struct bl_pixels *image, const struct bl_view *view, struct draws *draws,
-                    struct bl_pixels *scaled, struct placing *at) {
-    if (!draws) return scale_and_centre(image, view, scaled);
+                    struct bl_pixels *scaled, struct bl_placing *at) {
+    if (!draws) return scale_and_centre(image, view, scaled, at);
     struct bl_window region = random_region(image, view, draws), all = {0, 0, view->width, view->height};
+    at->region = region, at->window = all, at->width = view->width, at->height = view->height;
     at->flip = bl_uniform(draw(draws)) < 0.5f;
     return bl_resize(image, region, view->width, view->height, all, scaled);
 }
 
 static int plain(const struct bl_pixels *image, const struct bl_view *view, struct bl_pixels *scaled,
-                 struct placing *at) {
+                 struct bl_placing *at) {
     if (image->width == view->width && image->height == view->height) return 0;
     if (image->width == 28 && image->height == 28 && view->width == 32 && view->height == 32) {
         at->left = at->top = -2;
         return 0;
     }
-    return scale_and_centre(image, view, scaled);
+    return scale_and_centre(image, view, scaled, at);
 }
 
-static void shift_and_flip(struct draws *draws, struct placing *at) {
+static void shift_and_flip(struct draws *draws, struct bl_placing *at) {
     at->top += (int)bl_below(draw(draws), 2 * PAD + 1) - PAD;
     at->left += (int)bl_below(draw(draws), 2 * PAD + 1) - PAD;
     at->flip = bl_uniform(draw(draws)) < 0.5f;
 }
 
 /* As write_image would show it, in bytes. */
-static int place(const struct bl_pixels *image, struct placing at, const struct bl_view *view,
+static int place(const struct bl_pixels *image, struct bl_placing at, const struct bl_view *view,
                  struct bl_pixels *placed) {
     const int height = view->height, width = view->width;
     const size_t channels = (size_t)image->channels;
@@ -303,12 +301,12 @@ static int to_grey(const struct bl_pixels *image, struct bl_pixels *grey) {
     return 0;
 }
 
-/* draws: NULL in evaluation */
-static int render(const struct bl_pixels *image, const struct bl_transform *transform, struct draws *draws,
-                  float *out) {
+/* draws: NULL in evaluation; placing: where pixels came from, which may be NULL */
+static int render(const struct bl_pixels *image, const struct bl_transform *transform, struct draws *draws, float *out,
+                  struct bl_placing *placing) {
     const struct bl_view *view = &transform->view;
     struct bl_pixels grey = {0}, scaled = {0}, placed = {0};
-    struct placing at = {0};
+    struct bl_placing at = {0};
     int code = 0;
     if (view->channels == 1 && image->channels == 3) {
         code = to_grey(image, &grey);
@@ -318,10 +316,11 @@ static int render(const struct bl_pixels *image, const struct bl_transform *tran
         code = view->augment == BL_AUGMENT_IMAGENET ? imagenet(image, view, draws, &scaled, &at)
                                                     : plain(image, view, &scaled, &at);
     if (!code && view->augment == BL_AUGMENT_CIFAR && draws) shift_and_flip(draws, &at);
+    if (placing) *placing = at;
     if (!code && view->policy && draws) {
         code = place(scaled.data ? &scaled : image, at, view, &placed);
         if (!code) code = bl_picture_augment(&placed, view->policy, draw_of, draws);
-        at = (struct placing){0};
+        at = (struct bl_placing){0};
     }
     if (!code) write_image(placed.data ? &placed : scaled.data ? &scaled : image, at, transform, out);
     if (!code && draws && view->erase > 0) erase(view, draws, out);
@@ -340,8 +339,28 @@ static int check_channels(int images, int view, const char *name) {
 
 /* --- images ----------------------------------------------------------------------------------- */
 
+static int read_labels(const struct bl_dataset *data, enum bl_split split, uint32_t index,
+                       const struct bl_pixels *image, const struct bl_placing *at, const struct bl_view *view,
+                       int32_t *labels) {
+    struct bl_pixels mask = {0};
+    if (!data->read_mask) return *labels = data->split[split].labels[index], 0;
+    int code = data->read_mask(data, split, index, &mask);
+    if (!code && (mask.width != image->width || mask.height != image->height))
+        code = bl_fail(BLANCH_EINPUT, "%s: an image of %dx%d pixels has a mask of %dx%d",
+                       data->split[split].paths ? data->split[split].paths[index] : data->folder, image->width,
+                       image->height, mask.width, mask.height);
+    if (!code) bl_mask_place(&mask, at, view, labels);
+    bl_pixels_free(&mask);
+    return code;
+}
+
 int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_t index,
                      const struct bl_transform *transform, uint64_t epoch, float *out) {
+    return bl_dataset_sample(data, split, index, transform, epoch, out, NULL);
+}
+
+int bl_dataset_sample(const struct bl_dataset *data, enum bl_split split, uint32_t index,
+                      const struct bl_transform *transform, uint64_t epoch, float *out, int32_t *labels) {
     const struct bl_images *images = &data->split[split];
     if (index >= images->count)
         return bl_fail(BLANCH_EUSAGE, "%s: image %u does not exist; there are %u", bl_dataset_name(data), index,
@@ -353,7 +372,9 @@ int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_
     if (images->pixels) image.data = images->pixels + bl_dataset_bytes(data) * index;
     int code = images->pixels ? 0 : bl_dataset_read(data, split, index, &transform->view, &image);
     if (code) return code;
-    code = render(&image, transform, transform->training ? &draws : NULL, out);
+    struct bl_placing at;
+    code = render(&image, transform, transform->training ? &draws : NULL, out, &at);
+    if (!code && labels) code = read_labels(data, split, index, &image, &at, &transform->view, labels);
     if (!images->pixels) bl_pixels_free(&image);
     return code;
 }
@@ -365,7 +386,7 @@ int bl_image_file(const char *path, const struct bl_view *view, float *out) {
     if (!code) code = check_channels(3, view->channels, path);
     if (!code) code = bl_image_read(path, &image);
     if (code) return code;
-    code = render(&image, &transform, NULL, out);
+    code = render(&image, &transform, NULL, out, NULL);
     bl_pixels_free(&image);
     return code;
 }

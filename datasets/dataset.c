@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 static const struct bl_format *const formats[] = {
-    &bl_format_fashion_mnist, &bl_format_mnist, &bl_format_cifar10,   &bl_format_cifar100,
-    &bl_format_folder,        &bl_format_npz,   &bl_format_synthetic,
+    &bl_format_fashion_mnist, &bl_format_mnist,     &bl_format_cifar10, &bl_format_cifar100, &bl_format_folder,
+    &bl_format_npz,           &bl_format_synthetic, &bl_format_pairs,   &bl_format_voc,      &bl_format_synthetic_seg,
 };
 
 static int unknown_spec(const char *spec) {
@@ -112,6 +112,19 @@ uint32_t bl_dataset_count(const struct bl_dataset *data, enum bl_split split) {
 
 int32_t bl_dataset_label(const struct bl_dataset *data, enum bl_split split, uint32_t index) {
     return data->split[split].labels[index];
+}
+
+bool bl_dataset_has_masks(const struct bl_dataset *data) {
+    return data->read_mask != NULL;
+}
+
+int bl_dataset_check_view(const struct bl_dataset *data, const struct bl_view *view) {
+    if (!data->read_mask || (!view->policy && !(view->erase > 0) && !(view->mixup > 0) && !(view->cutmix > 0)))
+        return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   "%s: images with masks are cropped and mirrored alone: leave --auto-augment, --random-erase, "
+                   "--mixup and --cutmix out",
+                   data->folder);
 }
 
 int bl_dataset_channels(const struct bl_dataset *data) {

@@ -21,7 +21,8 @@ struct bl_dataset;
  * and the test images wait for the end; else the test images do both. */
 enum bl_split { BL_TRAIN, BL_VAL, BL_TEST, BL_SPLITS };
 
-/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR npz:FILE synthetic:CxHxW:CLASSES. seed
+/* SPEC: fashion-mnist[:DIR] mnist:DIR cifar10:DIR cifar100:DIR folder:DIR npz:FILE synthetic:CxHxW:CLASSES pairs:DIR
+ * voc:DIR synthetic-seg:CxHxW:CLASSES; images of the last three have masks, the classes of their pixels. seed
  * divides a folder without splits. Bad input: BLANCH_EINPUT naming the file; unknown spec: BLANCH_EUSAGE naming the
  * known ones.
  *
@@ -131,6 +132,14 @@ struct bl_transform {
 /* BLANCH_EUSAGE: a view that cannot be had. */
 int bl_transform_init(struct bl_transform *transform, const struct bl_view *view, bool training, uint64_t seed);
 
+/* Whether images have masks: then the labels of a sample are those of its pixels, (height, width). */
+enum { BL_UNLABELLED = 255 }; // a pixel that has none
+bool bl_dataset_has_masks(const struct bl_dataset *data);
+/* What of a view, in training, cannot be done to masks too: BLANCH_EUSAGE. */
+int bl_dataset_check_view(const struct bl_dataset *data, const struct bl_view *view);
+/* An image and its labels, which may be NULL: one, or those of its pixels, cropped and mirrored as it is. */
+int bl_dataset_sample(const struct bl_dataset *data, enum bl_split split, uint32_t index,
+                      const struct bl_transform *transform, uint64_t epoch, float *out, int32_t *labels);
 /* One image: writes view.height * width * channels floats, NHWC. */
 int bl_dataset_image(const struct bl_dataset *data, enum bl_split split, uint32_t index,
                      const struct bl_transform *transform, uint64_t epoch, float *out);
@@ -150,7 +159,7 @@ struct bl_loader;
 struct bl_batch {
     int count;             // in evaluation it may be 0 within an epoch, where all images of a batch are damaged
     const float *images;   // (count, height, width, channels)
-    const int32_t *labels; // (count)
+    const int32_t *labels; // (count), of data whose images have masks (count, height, width)
     const int32_t *others; // (count) of mixed images: `share` is of the label's class, the rest of this one; else NULL
     float share;           // from 0.5 to 1
     bool last;             // of its epoch

@@ -194,6 +194,10 @@ int bl_dataset_classes_as(struct bl_dataset *data, const char *const *names, int
     int *number = bl_calloc((size_t)data->classes, sizeof *number);
     bool *has = bl_calloc((size_t)count, sizeof *has);
     int code = number && has ? match(data, number, has, names, count) : BLANCH_ENOMEM;
+    for (int c = 0; c < data->classes && !code && data->read_mask; c++)
+        if (number[c] != c)
+            code = bl_fail(BLANCH_EINPUT, "%s: class %d of its masks is '%s', and '%s' to the run", data->folder, c,
+                           data->class_names[c], c < count ? names[c] : "");
     if (!code) code = check_missing(data, has, names, count, all);
     if (!code) code = renumber(data, number, names, count);
     free(number);

@@ -46,7 +46,7 @@ struct bl_format {
     int (*open)(struct bl_dataset *data, const char *argument, uint64_t seed);
 };
 extern const struct bl_format bl_format_fashion_mnist, bl_format_mnist, bl_format_cifar10, bl_format_cifar100,
-    bl_format_folder, bl_format_npz, bl_format_synthetic;
+    bl_format_folder, bl_format_npz, bl_format_synthetic, bl_format_pairs, bl_format_voc, bl_format_synthetic_seg;
 
 struct bl_dataset {
     const struct bl_format *format;
@@ -56,6 +56,8 @@ struct bl_dataset {
     struct bl_images split[BL_SPLITS];
     /* One image, called from several threads. BLANCH_EINPUT: damaged. */
     int (*read)(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *pixels);
+    /* Its mask, (height, width, 1): classes of its pixels, BL_UNLABELLED for none. NULL: images have no masks. */
+    int (*read_mask)(const struct bl_dataset *data, enum bl_split split, uint32_t index, struct bl_pixels *mask);
     struct bl_division division;
     struct bl_cache cache; // path NULL: none
     bool divided;          // the test images were taken from the training images
@@ -161,6 +163,24 @@ int bl_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 /* --- augment.c: the least size of the image's shape that covers what the view scales to. */
 int bl_view_cover(const struct bl_view *view, const struct bl_pixels *image, int *height, int *width);
 
+/* --- mask.c */
+/* Where the pixels of a network's input come from. */
+struct bl_placing {
+    int left, top; // output column x shows column x + left of the image, or of what it was scaled to; row y alike
+    bool flip;     // mirrors the output
+    /* What was scaled: the region of the image to width x height, of which the window is left. width 0: nothing was. */
+    struct bl_window {
+        int x, y, width, height;
+    } region, window;
+    int width, height;
+};
+/* The indices of a PNG with a palette or in grey, of up to 8 bits. BLANCH_EINPUT. */
+int bl_mask_read(const char *path, struct bl_pixels *mask);
+/* The classes of the input's pixels, (height, width): those of the nearest pixels of the mask, BL_UNLABELLED outside.
+ */
+void bl_mask_place(const struct bl_pixels *mask, const struct bl_placing *at, const struct bl_view *view,
+                   int32_t *labels);
+
 /* --- cached.c: an image that is read one by one, kept or by data->read. */
 int bl_dataset_read(const struct bl_dataset *data, enum bl_split split, uint32_t index, const struct bl_view *view,
                     struct bl_pixels *pixels);
@@ -179,9 +199,6 @@ bool bl_ending_among(const char *name, const char *endings);
 bool bl_image_named(const char *name); // by its ending
 
 /* --- resize.c: scales a region of the image to width x height, of which the window becomes an image of its own. */
-struct bl_window {
-    int x, y, width, height;
-};
 int bl_resize(const struct bl_pixels *image, struct bl_window region, int width, int height, struct bl_window window,
               struct bl_pixels *scaled);
 

@@ -13,7 +13,7 @@
 
 struct slot {
     float *images;            // (batch, height, width, channels)
-    int32_t *labels, *others; // others: of mixed images
+    int32_t *labels, *others; // labels: image_labels each; others: of mixed images
     float *last;              // room for one image, to mix
     float share;              // see struct bl_batch
     uint32_t *indices;        // of the images to read
@@ -30,7 +30,7 @@ struct bl_loader {
     struct bl_loader_options options;
     struct bl_transform transform;
     uint32_t count, batch, batches; // images and batches of an epoch
-    size_t image_floats;
+    size_t image_floats, image_labels;
     struct slot *slots;
     uint64_t slot_count;
     pthread_t threads[MAX_THREADS];
@@ -58,12 +58,12 @@ static int fill_image(struct bl_loader *loader, struct slot *slot, uint32_t at) 
     const struct bl_images *images = &loader->data->split[split];
     const uint32_t tries = loader->options.training ? loader->count : 1;
     float *out = slot->images + loader->image_floats * at;
+    int32_t *labels = slot->labels + loader->image_labels * at;
     slot->left_out[at] = false;
     for (uint32_t k = 0; k < tries; k++) {
         uint32_t i = (uint32_t)(((uint64_t)slot->indices[at] + k) % loader->count);
         if (images->damaged && images->damaged[i]) continue;
-        int code = bl_dataset_image(loader->data, split, i, &loader->transform, slot->epoch, out);
-        if (!code) slot->labels[at] = bl_dataset_label(loader->data, split, i);
+        int code = bl_dataset_sample(loader->data, split, i, &loader->transform, slot->epoch, out, labels);
         if (code != BLANCH_EINPUT) return code;
         code = bl_dataset_damage(loader->data, split, i);
         if (code) return code;
@@ -160,7 +160,8 @@ static void close_gaps(const struct bl_loader *loader, struct slot *slot) {
     for (uint32_t i = 0; i < slot->count; i++) {
         if (slot->left_out[i]) continue;
         if (kept != i) {
-            slot->labels[kept] = slot->labels[i];
+            memcpy(slot->labels + loader->image_labels * kept, slot->labels + loader->image_labels * i,
+                   loader->image_labels * sizeof *slot->labels);
             memcpy(slot->images + loader->image_floats * kept, slot->images + loader->image_floats * i,
                    loader->image_floats * sizeof *slot->images);
         }
@@ -267,7 +268,7 @@ static size_t room_of(const struct bl_loader *loader) {
 static int make_slots(struct bl_loader *loader) {
     const struct bl_loader_options *options = &loader->options;
     const size_t room = room_of(loader);
-    uint64_t bytes = room * loader->image_floats * sizeof(float);
+    uint64_t bytes = room * (loader->image_floats + loader->image_labels) * sizeof(float);
     int ahead = options->ahead > 0 ? options->ahead : bytes > LARGE_BATCH ? AHEAD - 1 : AHEAD;
     loader->slots = bl_calloc((size_t)ahead + 1, sizeof *loader->slots);
     loader->order = bl_calloc(loader->count, sizeof *loader->order);
@@ -276,7 +277,7 @@ static int make_slots(struct bl_loader *loader) {
     for (uint64_t i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
         slot->images = bl_calloc(room, loader->image_floats * sizeof(float));
-        slot->labels = bl_calloc(room, sizeof *slot->labels);
+        slot->labels = bl_calloc(room, loader->image_labels * sizeof *slot->labels);
         slot->indices = bl_calloc(room, sizeof *slot->indices);
         slot->left_out = bl_calloc(room, sizeof *slot->left_out);
         if (mixes(loader)) {
@@ -312,7 +313,7 @@ uint32_t bl_epoch_batches(uint32_t images, int batch, int least) {
 static int set_up(struct bl_loader *loader) {
     struct bl_loader_options *options = &loader->options;
     int code = bl_transform_init(&loader->transform, &options->view, options->training, options->seed);
-    if (code) return code;
+    if (code || (code = options->training ? bl_dataset_check_view(loader->data, &options->view) : 0)) return code;
     if (options->batch < 1) return bl_fail(BLANCH_EUSAGE, "a batch of %d images is not above zero", options->batch);
     loader->count = loader->data->split[options->split].count;
     if (!loader->count)
@@ -323,6 +324,7 @@ static int set_up(struct bl_loader *loader) {
     if (!loader->batches)
         return bl_fail(BLANCH_EUSAGE, "%s: no batch is left of %u images", loader->data->folder, loader->count);
     loader->image_floats = (size_t)options->view.height * options->view.width * options->view.channels;
+    loader->image_labels = loader->data->read_mask ? (size_t)options->view.height * (size_t)options->view.width : 1;
     uint64_t asked = (uint64_t)(options->epochs > 0 ? options->epochs : 0) * loader->batches;
     loader->total = options->epochs <= 0 ? UINT64_MAX : asked > options->first ? asked - options->first : 0;
     code = make_slots(loader);

@@ -94,13 +94,15 @@ static int measure(struct bl_view *view, struct bl_dataset *data) {
 /* --- both --------------------------------------------------------------------------------------- */
 
 const char *bl_normalise_default(const struct bl_dataset *data, int height, int width) {
-    if (data->format == &bl_format_folder) return bl_view_large(height, width) ? "imagenet" : "measured";
+    const bool pictures = data->format == &bl_format_folder || data->format == &bl_format_pairs;
+    if (pictures || data->format == &bl_format_voc) return bl_view_large(height, width) ? "imagenet" : "measured";
     return data->format->deviation[0] > 0 ? data->format->name : "measured";
 }
 
 int bl_view_normalise(struct bl_view *view, struct bl_dataset *data, const char *name) {
-    static const struct bl_format *const own[] = {&bl_format_cifar10, &bl_format_cifar100, &bl_format_mnist,
-                                                  &bl_format_fashion_mnist, &bl_format_synthetic};
+    static const struct bl_format *const own[] = {&bl_format_cifar10,   &bl_format_cifar100,
+                                                  &bl_format_mnist,     &bl_format_fashion_mnist,
+                                                  &bl_format_synthetic, &bl_format_synthetic_seg};
     if (!strcmp(name, "measured"))
         return data ? measure(view, data)
                     : bl_fail(BLANCH_EUSAGE, "--normalise measured measures data: give --data SPEC too");
@@ -110,7 +112,8 @@ int bl_view_normalise(struct bl_view *view, struct bl_dataset *data, const char 
     for (int i = 0; i < BL_COUNT(own); i++) {
         const bool grey = own[i] == &bl_format_mnist || own[i] == &bl_format_fashion_mnist;
         if (strcmp(name, own[i]->name)) continue;
-        if (own[i] != &bl_format_synthetic) return take(view, own[i]->mean, own[i]->deviation, grey ? 1 : 3, name);
+        if (own[i] != &bl_format_synthetic && own[i] != &bl_format_synthetic_seg)
+            return take(view, own[i]->mean, own[i]->deviation, grey ? 1 : 3, name);
         for (int c = 0; c < view->channels; c++) view->mean[c] = 0.5f, view->deviation[c] = 0.25f;
         return 0;
     }

@@ -4,11 +4,13 @@
  *   VEC   16; required, for vec.h */
 #include "vec.h"
 
+#include "loop.h"
+
 #define LANES 8
 #include "philox.h"
 
 /* The words of eight counters in the order of elements: each counter's four together. */
-static void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
+INLINE void interleave(const uint8 c[4], uint16 *low, uint16 *high) {
     uint16 even, odd;
     even.even = c[0], even.odd = c[2], odd.even = c[1], odd.odd = c[3];
     low->even = even.lo, low->odd = odd.lo, high->even = even.hi, high->odd = odd.hi;
@@ -27,7 +29,7 @@ kernel void dropout(global const ACT *x, global ACT *y, long count, long first, 
         uint16 words[2];
         philox(c, PHILOX_KEY(seed, purpose));
         interleave(c, &words[0], &words[1]);
-        for (int half_block = 0; half_block < 2; half_block++) {
+        UNROLL for (int half_block = 0; half_block < 2; half_block++) {
             const float16 factor = (words[half_block] >> 8) >= threshold ? (float16)(scale) : (float16)(0.0f);
             const long at = (long)(block * 32 + half_block * 16) - lead;
             if (at >= 0 && at + 16 <= count) {
@@ -37,9 +39,10 @@ kernel void dropout(global const ACT *x, global ACT *y, long count, long first, 
             }
             float factors[16];
             vstore16(factor, 0, factors);
-            for (long i = max(at, 0L); i < min(at + 16, count); i++) {
-                const float value = factors[i - at] == 0.0f ? 0.0f : LOAD_ACT1(x + i) * factors[i - at];
-                STORE_ACT1(add ? LOAD_ACT1(y + i) + value : value, y + i);
+            UNROLL for (int l = 0; l < 16; l++) {
+                if (at + l < 0 || at + l >= count) continue;
+                const float value = factors[l] == 0.0f ? 0.0f : LOAD_ACT1(x + at + l) * factors[l];
+                STORE_ACT1(add ? LOAD_ACT1(y + at + l) + value : value, y + at + l);
             }
         }
     }

@@ -47,7 +47,7 @@
 #define TILE_OF compute_tile
 #include "product_tile.h"
 
-kernel __attribute__((reqd_work_group_size(COLS, ROWS, SPLIT))) void
+kernel LANES16 __attribute__((reqd_work_group_size(COLS, ROWS, SPLIT))) void
 product(global const float *a, global const float *b, global const float *a2, global const float *b2,
         global const float *d0, global const float *d1, global const float *d2, global float *c, global float *e,
         struct product p, float alpha, float beta0, float beta1, float beta2, float gamma, float e_alpha, float e_beta0,

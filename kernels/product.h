@@ -5,7 +5,7 @@
  *  ROWS  items along the rows; required
  *  TM    rows of an item: 4 or 8; required
  *  KC    terms of a sum that are in local memory at a time; divides by COLS and ROWS; required
- *  SPLIT  parts of a group, of COLS by ROWS items each, that share a tile's terms and add up in the end: 1, 2 or 4;
+ *  SPLIT  parts of a group, of COLS by ROWS items each, that share a tile's terms and add up in the end: 1, 2, 4, 8;
  *         more than 1 with TM 4 alone; required
  */
 #if !defined(COLS) || !defined(ROWS) || !defined(TM) || !defined(KC) || !defined(SPLIT)

@@ -22,12 +22,12 @@
 #define LESS_B
 #endif
 
-void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, global const float *a,
-             global const float *b, global const float *a2, global const float *b2, global const float *d0,
-             global const float *d1, global const float *d2, global float *c, global float *e, struct product p,
-             float alpha, float beta0, float beta1, float beta2, float gamma, float e_alpha, float e_beta0,
-             float e_beta1, float e_beta2, float e_gamma, global float *scales, global float *w, global float *dots,
-             global const float *u, global const float *v) {
+INLINE void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, global const float *a,
+                    global const float *b, global const float *a2, global const float *b2, global const float *d0,
+                    global const float *d1, global const float *d2, global float *c, global float *e, struct product p,
+                    float alpha, float beta0, float beta1, float beta2, float gamma, float e_alpha, float e_beta0,
+                    float e_beta1, float e_beta2, float e_gamma, global float *scales, global float *w,
+                    global float *dots, global const float *u, global const float *v) {
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col,
               part = SPLIT > 1 ? get_local_id(2) : 0;
 #if SPLIT > 1
@@ -98,7 +98,7 @@ void TILE_OF(int tile, int matrix, local rows *a_piece, local float4 *b_piece, g
             chunk += SPLIT;
         }
         if (done > 0) {
-            LOOP for (int i = 0; i < KC; i++) {
+            LOOP_TERMS for (int i = 0; i < KC; i++) {
                 const rows left = a_piece[i * (ROWS + 1) + row];
                 const float4 line = b_piece[i * (COLS + 1) + col];
                 EACH_ROW(MULTIPLY)

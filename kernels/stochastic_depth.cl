@@ -5,6 +5,8 @@
  *   VEC   elements in a vector, 1 to 16, dividing those of an image; required */
 #include "vec.h"
 
+#include "loop.h"
+
 #define LANES 1
 #include "philox.h"
 
@@ -20,7 +22,8 @@ kernel void stochastic_depth(global const ACT *x, global ACT *y, int images, lon
         const ulong image = (ulong)first + n;
         uint c[4] = {(uint)(image / 4), (uint)(image / 4 >> 32), (uint)stream, (uint)(stream >> 32)};
         philox(c, PHILOX_KEY(seed, purpose));
-        const bool kept = c[image % 4] >> 8 >= threshold;
+        const uint word = image % 4 < 2 ? (image % 4 ? c[1] : c[0]) : (image % 4 == 2 ? c[2] : c[3]);
+        const bool kept = word >> 8 >= threshold;
         for (size_t v = BEGIN(0, vectors); v < last; v++) {
             const size_t at = (n * vectors + v) * VEC;
             vec value = (vec)(0.0f);

@@ -29,7 +29,12 @@
     X(densenet121_imagenet)   \
     X(mobilenetv2_imagenet)   \
     X(cct_2)                  \
-    X(vit_tiny)
+    X(vit_tiny)               \
+    X(convnext_tiny)          \
+    X(vae)                    \
+    X(ddpm_unet)              \
+    X(unet)                   \
+    X(deeplabv3_resnet50)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct blanch_model bl_model_##name;
@@ -64,15 +69,25 @@ int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, con
                                .nd = options->nd,
                                .block = 64,
                                .block_fc = model->block_fc,
-                               .classes = or_else(options->classes, model->classes)};
+                               .classes = or_else(options->classes, model->classes),
+                               .samples = options->inference};
     if (b.nd.block < 0) b.nd.block = 0; // nd.layer has what was chosen
     bl_graph_store_as(graph, (enum bl_type)options->precision);
-    struct blanch_tensor *x =
-        bl_graph_input(graph, or_else(options->channels, model->channels), or_else(options->height, model->size),
-                       or_else(options->width, bl_model_width(model)));
+    b.image[0] = or_else(options->channels, model->channels);
+    b.image[1] = or_else(options->height, model->size), b.image[2] = or_else(options->width, bl_model_width(model));
+    struct blanch_tensor *x = b.samples && model->latent ? bl_graph_input(graph, model->latent, 1, 1)
+                                                         : bl_graph_input(graph, b.image[0], b.image[1], b.image[2]);
     struct blanch_tensor *logits = model->define(&b, x, model->variant);
-    if (options->inference || !logits) return 0; // what failed is remembered: bl_graph_finish returns it
-    struct blanch_tensor *in[3] = {logits, bl_graph_input_labels(graph)};
+    if (options->inference || !logits || model->task == BL_GENERATE)
+        return 0; // what failed is remembered: bl_graph_finish returns it
+    const bool whole = logits->h == 1 && logits->w == 1, pixels = logits->h == x->h && logits->w == x->w;
+    if (!whole && !pixels)
+        return bl_graph_stick(
+            graph, bl_fail(BLANCH_EINPUT,
+                           "%s: its logits are of %lld x %lld pixels, neither of an image nor of each "
+                           "of its %lld x %lld pixels",
+                           model->name, (long long)logits->h, (long long)logits->w, (long long)x->h, (long long)x->w));
+    struct blanch_tensor *in[3] = {logits, bl_graph_input_as(graph, BL_I32, 1, logits->h, logits->w)};
     if (options->loss.pairs) in[2] = bl_graph_input_labels(graph);
     bl_graph_add(graph, "softmax_cross_entropy", "loss", &options->loss, in, options->loss.pairs ? 3 : 2);
     return 0;

@@ -26,6 +26,9 @@ struct bl_network_options {
     const char *no_decay, *freeze_layers; // as bl_graph_select; not of one made for inference
 };
 
+/* What a network is trained for. */
+enum bl_task { BL_CLASSIFY, BL_GENERATE }; // whole images or pixels, by its logits; images
+
 struct blanch_model {
     const char *name;
     int classes;        // default
@@ -35,6 +38,15 @@ struct blanch_model {
                                     const void *variant); // returns the logits
     const void *variant;                                  // the family's own table
     const char *summary;                                  // one line
+    /* The variant whose patches have another size, malloc'd, for NAME/SIZE; NULL: it has no patches. */
+    void *(*patched)(int patch);
+
+    /* Of a network that generates, whose definition returns the loss in training, else what it makes. Pixels are from 0
+     * to 1, which it sees less `mean`, by `deviation`. */
+    enum bl_task task;
+    float mean, deviation;
+    int latent;                               // values of the noise that an image is made of; 0: an image of them
+    const struct bl_diffuse_attrs *diffusion; // which it is made of step by step; NULL: at once
 
     /* Of a definition made at run time (train/open.h); zero in the tables here. */
     _Atomic int references;
@@ -53,8 +65,8 @@ extern const struct blanch_model *const bl_model_list[];    // NULL-terminated
 int bl_model_width(const struct blanch_model *model); // of the default input
 /* What norm is for a model: BLANCH_OWN is batch norm, or, of a file with layers of network deconvolution, that. */
 enum blanch_norm bl_model_norm(const struct blanch_model *model, enum blanch_norm norm);
-/* Builds the definition into graph; adds the loss unless inference. Zero classes, channels, size: the model's own.
- * bl_graph_finish follows, and returns what failed here. */
+/* Builds the definition into graph; adds the loss unless inference, or the definition has. Zero classes, channels,
+ * size: the model's own. bl_graph_finish follows, and returns what failed here. */
 int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, const struct bl_network_options *options);
 
 #endif

@@ -1,12 +1,13 @@
 /* Transformers for images. vit-tiny: ViT-Ti/16 (Dosovitskiy et al., ICLR 2021; Touvron et al., ICML 2021), names of
- * timm's vit_tiny_patch16_224; images below 96 pixels have patches of 4. cct-2: CCT-2/3x2 (A. Hassani et al., 2021),
- * names of its authors' cct_2_3x2_32, without dropout of attention weights. */
+ * timm's vit_tiny_patch16_224; images below 96 pixels have patches of 4, vit-tiny/8 has those of 8. cct-2: CCT-2/3x2
+ * (A. Hassani et al., 2021), names of its authors' cct_2_3x2_32, without dropout of attention weights. */
 #include "model.h"
 
 /* --- ViT -------------------------------------------------------------------------------------- */
 
 struct vit {
     int width, depth, heads;
+    int patch; // 0: by the image
 };
 static const struct vit tiny = {192, 12, 3};
 
@@ -20,7 +21,7 @@ static struct blanch_tensor *vit_block(struct blanch_builder *b, struct blanch_t
 
 static struct blanch_tensor *vit(struct blanch_builder *b, struct blanch_tensor *x, const void *variant) {
     const struct vit *v = variant;
-    const int patch = blanch_height(x) < 96 || blanch_width(x) < 96 ? 4 : 16;
+    const int patch = v->patch ? v->patch : blanch_height(x) < 96 || blanch_width(x) < 96 ? 4 : 16;
     blanch_order(b, "cls_token pos_embed");
     x = blanch_conv2d(b, "patch_embed.proj", x,
                       (struct blanch_conv_spec){.out = v->width, .kernel = patch, .stride = patch});
@@ -34,9 +35,18 @@ static struct blanch_tensor *vit(struct blanch_builder *b, struct blanch_tensor 
     return blanch_linear(b, "head", x, blanch_classes(b));
 }
 
+static void *patched(int patch) {
+    struct vit *v = bl_malloc(sizeof *v);
+    if (v) *v = tiny, v->patch = patch;
+    return v;
+}
+
 const struct blanch_model bl_model_vit_tiny = {
-    "vit-tiny",     .classes = 1000, .channels = 3,    .size = 224,
-    .block_fc = 64, .define = vit,   .variant = &tiny, .summary = "ViT-Ti/16, patches of 4 below 96 pixels"};
+    "vit-tiny",        .classes = 1000,
+    .channels = 3,     .size = 224,
+    .block_fc = 64,    .define = vit,
+    .variant = &tiny,  .summary = "ViT-Ti/16, patches of 4 below 96 pixels; vit-tiny/8: of 8",
+    .patched = patched};
 
 /* --- CCT -------------------------------------------------------------------------------------- */
 

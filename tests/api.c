@@ -355,7 +355,7 @@ static void test_refused_steps(struct blanch_device *device) {
         EXPECT(blanch_network_create(&network, device, &options) && is_line(blanch_error_message()) && !network);
     }
     const struct blanch_nd_options wrong_nd[] = {{.block = -5},          {.iterations = 65}, {.sampling_stride = -1},
-                                                 {.whiten = 3},          {.freeze = 2},      {.cov_samples = -2000000},
+                                                 {.whiten = 4},          {.freeze = 2},      {.cov_samples = -2000000},
                                                  {.block_fc = -7},       {.refresh = -5},    {.constant_gradient = 2},
                                                  {.channel_deconv = -3}, {.layers = 1},      {.layers = -1},
                                                  {.eps = INFINITY},      {.momentum = -1}};

@@ -527,9 +527,9 @@ def test_bench_precision():
     check(bytes['fp16'] < bytes['fp32'], 'planned bytes: %s' % bytes)
     refuses(2, ['--precision', 'bf16'], *command, '--norm', 'bn', '--precision', 'half')
     out = fresh('o')
-    succeeds(*TRAIN, '--norm', 'nd', '--data', 'synthetic:1x28x28:10', '--out', out, '--precision', 'bf16', '--steps',
+    succeeds(*TRAIN, '--norm', 'bn', '--data', 'synthetic:1x28x28:10', '--out', out, '--precision', 'fp16', '--steps',
              '2')
-    check(json.load(open(os.path.join(out, 'config.json')))['precision'] == 'bf16', 'config.json lacks the precision')
+    check(json.load(open(os.path.join(out, 'config.json')))['precision'] == 'fp16', 'config.json lacks the precision')
     refuses(2, ['--precision', 'half'], *TRAIN, '--norm', 'bn', '--data', 'synthetic:1x28x28:10', '--out', fresh('o'),
             '--precision', 'half')
 

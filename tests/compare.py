@@ -80,7 +80,7 @@ def test_refused():
     for args, word in ((['--norms', 'bn', '--settings', '--block 4'], '--block'),
                        (['--settings', 'a: --norm bn --refresh 4'], '--refresh'),
                        (['--settings', 'a: --norm none --overhead-budget 5%'], '--norm nd'),
-                       (['--settings', 'a: --norm gn'], 'gn'),
+                       (['--settings', 'a: --norm in'], 'in'),
                        (['--settings', 'a: --lr 0.1 --schedule zigzag'], 'zigzag'),
                        (['--norms', 'nd', '--sweep-lr', '0.1'], 'no bn'),
                        (['--sweep-lr', '0.1,x'], "'x'"), (['--sweep-lr', '0.1,-1'], "'-1'"),

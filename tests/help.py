@@ -77,7 +77,7 @@ def test_bash():
     check(replies('comp') == ['compare'], replies('comp'))
     for name in subcommands():
         check(sorted(replies(name, '-')) == sorted('--' + option for option in options_of(name)), name)
-    check(replies('train', '--norm', '') == ['bn', 'nd', 'none', 'own'], replies('train', '--norm', ''))
+    check(replies('train', '--norm', '') == ['bn', 'gn', 'ln', 'nd', 'none', 'own'], replies('train', '--norm', ''))
     check(replies('train', '--norm', '=', 'b') == ['bn'], 'after =')
     check('resnet18d' in replies('bench', '--model', 'resnet18'), 'names of networks')
     check(not replies('train', '--out', '--'), 'a file name where an option takes one')

@@ -89,8 +89,9 @@ def trained(name, *options):
 
 def test_networks_come_back_with_the_same_probabilities():
     for norm, more in (('bn', ()), ('nd', ('--block', '8')), ('nd', ('--whiten', 'channels', '--block', '8')),
-                       ('bn', ('--channel-deconv', '48'))):
-        name = 'back-%s-%d' % (norm, len(more))
+                       ('bn', ('--channel-deconv', '48')), ('gn', ()),
+                       ('nd', ('--nd-keep-norm', '--block', '4'))):
+        name = 'back-%s-%d' % (norm, len(more)) + ''.join(more[:1] if len(more) == 3 else ())
         run_ = trained(name, '--model', 'smallcnn', '--norm', norm, *more)
         out = path(name + '.onnx')
         blanch('export', '--run', run_, '--onnx', out)
@@ -111,7 +112,26 @@ def test_half_precision_is_near():
     blanch('export', '--run', run_, '--onnx', path('half.onnx'), '--precision', 'fp16')
     blanch('export', '--run', run_, '--onnx', path('whole.onnx'))
     tap.check(os.path.getsize(path('half.onnx')) < 0.6 * os.path.getsize(path('whole.onnx')))
-    refused('Cast', 'models', path('half.onnx'))        # it is for those who run it
+    compare(predicted('--run', run_), predicted('--model', path('half.onnx')), most=1e-3)
+
+
+def test_eight_bits():
+    """The file is read back with the values that 8 bits keep, and what it costs is printed as it is."""
+    run_, out = trained('back-nd-2', '--model', 'smallcnn', '--norm', 'nd', '--block', '8'), path('eight.onnx')
+    said = blanch('export', '--run', run_, '--onnx', out, '--precision', 'int8', '--calibrate', '100')
+    found = re.search(r'test images: top-1 ([0-9.]+) % before, ([0-9.]+) % with 8 bits \(ranges of 100 train', said)
+    blanch('export', '--run', run_, '--onnx', path('float.onnx'))
+    tap.check(os.path.getsize(out) < 0.45 * os.path.getsize(path('float.onnx')), os.path.getsize(out))
+    one, other = predicted('--run', run_), predicted('--model', out)
+    compare(one, other, most=0.1)
+    tap.check(any(one[c]['probability'] != other[c]['probability'] for c in set(one) & set(other)), 'nothing is lost')
+    measured = json.loads(blanch('eval', '--model', out, '--data', DATA, '--device', 'cpu', '--json'))
+    tap.check(found and '%.2f' % measured['top1'] == found[2], '%s %s' % (said, measured['top1']))
+    refused('does not train', 'train', '--model', out, '--norm', 'none', '--data', DATA, '--steps', '1', '--out',
+            path('eight'))
+    refused('give --onnx', 'export', '--run', run_, '--safetensors', path('x.safetensors'), '--precision', 'int8')
+    refused('--data is missing', 'export', '--weights', run_ + '/last.safetensors', '--model', 'smallcnn', '--norm',
+            'nd', '--block', '8', '--onnx', path('x.onnx'), '--precision', 'int8')
 
 
 OPERATIONS = ['gelu', 'silu', 'hardswish', 'hardsigmoid', 'tanh', 'sigmoid', 'relu6', 'relu']
@@ -122,6 +142,8 @@ def every_operation(written=False):
     conv = {'in_channels': 3, 'out_channels': 8, 'kernel': 3, 'stride': 2, 'padding': 1, 'dilation': 1, 'groups': 1,
             'bias': True}
     wide = dict(conv, in_channels=8, stride=1, groups=4)
+    turned = {'in_channels': 8, 'out_channels': 8, 'kernel': [2, 3], 'stride': 2, 'padding': [0, 1],
+              'output_padding': [0, 1], 'groups': 2}
     nodes = [('c', 'conv2d', ['x'], conv), ('b', 'batchnorm2d', ['c'], {'channels': 8, 'eps': 1e-3, 'momentum': 0.1})]
     for op in OPERATIONS:
         nodes.append((op, op, [nodes[-1][0]], {}))
@@ -140,10 +162,15 @@ def every_operation(written=False):
               ('se', 'linear', ['sq'], {'in_features': 8, 'out_features': 8, 'bias': True}),
               ('g', 'sigmoid', ['se'], {}), ('mul', 'mul', ['t', 'g'], {}),
               ('alone', 'batchnorm2d', ['mul'], {'channels': 8, 'eps': 1e-5, 'momentum': 0.1}),
-              ('drop', 'dropout', ['alone'], {'p': 0.3}), ('f', 'flatten', ['drop'], {}),
+              ('turned', 'conv_transpose2d', ['alone'], turned),
+              ('folded', 'batchnorm2d', ['turned'], {'channels': 8, 'eps': 1e-5, 'momentum': 0.1}),
+              ('near', 'upsample', ['folded'], {'scale': [1, 2]}),
+              ('between', 'upsample', ['near'], {'out': [9, 9], 'bilinear': True}),
+              ('ps', 'pixel_shuffle', ['between'], {'factor': 2}),
+              ('drop', 'dropout', ['ps'], {'p': 0.3}), ('f', 'flatten', ['drop'], {}),
               ('fc', 'linear', ['f'], {'in_features': 648, 'out_features': 10, 'bias': True})]
     if written:
-        nodes[-2:] = [('tanh2', 'gelu', ['drop'], {'tanh': True}),
+        nodes[-2:] = [('gn', 'group_norm', ['drop'], {'groups': 2}), ('tanh2', 'gelu', ['gn'], {'tanh': True}),
                       ('even', 'adaptive_avgpool2d', ['tanh2'], {'out': [4, 3]}),
                       ('mean', 'avgpool2d', ['even'], {'kernel': 2, 'stride': 2, 'ceil_mode': True}),
                       ('f', 'flatten', ['mean'], {}), ('fc', 'linear', ['f'], {'out_features': 10})]
@@ -362,14 +389,14 @@ def test_activations_in_parts():
 # --- what is refused -----------------------------------------------------------------------------
 
 def test_all_nodes_that_cannot_be_read_are_named():
-    extra = [(node('LSTM', ['relu'], ['u'], 'first'), ''), (node('Softmax', ['u'], ['v'], 'second'), ''),
+    extra = [(node('LSTM', ['relu'], ['u'], 'first'), ''), (node('Hardmax', ['u'], ['v'], 'second'), ''),
              (node('Gelu', ['v'], ['w'], 'third', 'com.microsoft'), ''), (node('Relu', ['w'], ['y'], 'fourth'), 'y')]
     put('many.onnx', like_pytorch(extra=extra)[0])
-    line = refused(['LSTM (first)', 'Softmax (second)', 'com.microsoft.Gelu (third)'], 'models', path('many.onnx'))
+    line = refused(['LSTM (first)', 'Hardmax (second)', 'com.microsoft.Gelu (third)'], 'models', path('many.onnx'))
     tap.check('fourth' not in line, line)
     extra = [(node('GlobalAveragePool', ['relu'], ['u']), ''), (node('Add', ['relu', 'u'], ['v'], 'wide'), ''),
-             (node('Relu', ['v'], ['w'], 'after'), ''), (node('Softmax', ['w'], ['y'], 'last'), 'y')]
-    line = refused(['Add (wide: ', 'cannot add', 'Softmax (last)'], 'models',
+             (node('Relu', ['v'], ['w'], 'after'), ''), (node('Hardmax', ['w'], ['y'], 'last'), 'y')]
+    line = refused(['Add (wide: ', 'cannot add', 'Hardmax (last)'], 'models',
                    put('wide.onnx', like_pytorch(extra=extra)[0]))
     tap.check('after' not in line and 'view' not in line, line)
 
@@ -483,7 +510,7 @@ def test_what_is_exported_is_not_written_over():
 def test_export_says_what_it_needs():
     refused('--onnx FILE or --safetensors FILE', 'export', '--run', path('x'))
     refused('--weights FILE is missing', 'export', '--model', 'smallcnn', '--norm', 'bn', '--onnx', path('x.onnx'))
-    refused('fp32 or fp16', 'export', '--model', 'smallcnn', '--weights', path('x'), '--norm', 'bn', '--onnx',
+    refused('fp32, fp16 or int8', 'export', '--model', 'smallcnn', '--weights', path('x'), '--norm', 'bn', '--onnx',
             path('x.onnx'), '--precision', 'bf16')
     put('own.onnx', like_pytorch()[0])
     refused('has no values for', 'export', '--model', path('own.onnx'), '--norm', 'nd', '--onnx', path('x.onnx'))

@@ -13,6 +13,10 @@ struct row {
         struct bl_nd_linear_attrs nd_linear;
         struct bl_batchnorm_attrs norm;
         struct bl_layernorm_attrs layernorm;
+        struct bl_group_norm_attrs group_norm;
+        struct bl_conv_transpose_attrs conv_transpose;
+        struct bl_upsample_attrs upsample;
+        struct bl_pixel_shuffle_attrs pixel_shuffle;
         struct bl_pool_attrs pool;
         struct bl_adaptive_attrs adaptive;
         struct bl_slice_attrs slice;
@@ -27,6 +31,10 @@ struct row {
         } gelu;
         struct bl_attention_attrs attention;
         struct bl_token_attrs token;
+        struct bl_image_loss_attrs image_loss;
+        struct bl_embedding_attrs embedding;
+        struct bl_number_embedding_attrs number_embedding;
+        struct bl_diffuse_attrs diffuse;
     } attrs;
     int shape[4], shape2[4];
     bool eval;
@@ -74,6 +82,26 @@ static struct row rows[] = {
     {"conv 3x3 stride 2", "conv2d", {.conv = CONV(6, 16, 3, 3, 2, 1, 1, 1, 1)}, {2, 6, 9, 8}},
     {"conv groups 2 stride 2", "conv2d", {.conv = CONV(8, 6, 3, 3, 2, 1, 1, 1, 2)}, {2, 8, 7, 6}},
     {"conv depthwise", "conv2d", {.conv = CONV(19, 19, 3, 3, 1, 1, 1, 1, 19)}, {2, 19, 6, 5}},
+    {"transposed conv 3x3 stride 2",
+     "conv_transpose2d",
+     {.conv_transpose = {6, 7, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, 1, 1}},
+     {2, 6, 5, 4}},
+    {"transposed conv 2x2 stride 2, batch 1",
+     "conv_transpose2d",
+     {.conv_transpose = {17, 5, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}, 1, 0}},
+     {1, 17, 3, 5}},
+    {"transposed conv 3x3 of stride 1",
+     "conv_transpose2d",
+     {.conv_transpose = {5, 16, {3, 3}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, 1}},
+     {3, 5, 7, 6}},
+    {"transposed conv 1x1",
+     "conv_transpose2d",
+     {.conv_transpose = {9, 4, {1, 1}, {1, 1}, {0, 0}, {0, 0}, {1, 1}, 1, 1}},
+     {2, 9, 3, 5}},
+    {"transposed conv 2x3 of strides 3 and 1, dilated, groups",
+     "conv_transpose2d",
+     {.conv_transpose = {4, 6, {2, 3}, {3, 1}, {1, 0}, {2, 0}, {1, 2}, 2, 1}},
+     {2, 4, 4, 5}},
     {"linear", "linear", {.linear = {37, 11, 1}}, {6, 37, 1, 1}},
     {"linear, batch 1", "linear", {.linear = {5, 3, 1}}, {1, 5, 1, 1}},
     {"linear over pixels", "linear", {.linear = {13, 6, 1}}, {2, 13, 5, 3}},
@@ -90,6 +118,19 @@ static struct row rows[] = {
     {"layer norm of vectors", "layernorm", {.layernorm = {48, 1e-6f}}, {2, 48, 3, 3}, .tolerance = 3e-4},
     {"layer norm, batch 1", "layernorm", {.layernorm = {6, 1e-2f}}, {1, 6, 1, 1}, .tolerance = 3e-4},
     {"layer norm far from 0", "layernorm", {.layernorm = {20, 1e-5f}}, {2, 20, 2, 3}, .tolerance = 2e-3, .mean = 300},
+    {"group norm", "group_norm", {.group_norm = {3, 12, 1e-5f}}, {3, 12, 5, 7}, .tolerance = 3e-4},
+    {"group norm of one group", "group_norm", {.group_norm = {1, 48, 1e-5f}}, {2, 48, 9, 9}, .tolerance = 3e-4},
+    {"group norm of channels alone, batch 1",
+     "group_norm",
+     {.group_norm = {7, 7, 1e-2f}},
+     {1, 7, 3, 2},
+     .tolerance = 3e-4},
+    {"group norm far from 0",
+     "group_norm",
+     {.group_norm = {4, 16, 1e-5f}},
+     {2, 16, 11, 13},
+     .tolerance = 2e-3,
+     .mean = 300},
     {"relu", "relu", {{0}}, {3, 5, 7, 3}},
     {"relu6", "relu6", {{0}}, {2, 9, 5, 5}},
     {"sigmoid", "sigmoid", {{0}}, {2, 9, 5, 5}},
@@ -119,6 +160,14 @@ static struct row rows[] = {
     {"adaptive average pool", "adaptive_avgpool2d", {.adaptive = {{3, 2}}}, {2, 5, 7, 9}},
     {"adaptive average pool, even", "adaptive_avgpool2d", {.adaptive = {{2, 3}}}, {1, 16, 4, 9}},
     {"adaptive average pool to more", "adaptive_avgpool2d", {.adaptive = {{5, 7}}}, {2, 3, 3, 7}},
+    {"upsample, nearest", "upsample", {.upsample = {.scale = {2, 3}}}, {2, 5, 4, 3}},
+    {"upsample to a size, nearest, batch 1", "upsample", {.upsample = {.out = {7, 3}}}, {1, 16, 5, 4}},
+    {"upsample, bilinear", "upsample", {.upsample = {.scale = {2, 2}, .bilinear = 1}}, {2, 9, 5, 7}},
+    {"upsample to a size, bilinear", "upsample", {.upsample = {.out = {11, 10}, .bilinear = 1}}, {2, 3, 4, 7}},
+    {"upsample to fewer, bilinear", "upsample", {.upsample = {.out = {3, 4}, .bilinear = 1}}, {2, 16, 9, 7}},
+    {"upsample of one pixel, batch 1", "upsample", {.upsample = {.out = {3, 5}, .bilinear = 1}}, {1, 6, 1, 1}},
+    {"pixel shuffle", "pixel_shuffle", {.pixel_shuffle = {2}}, {2, 12, 5, 3}},
+    {"pixel shuffle by 3, batch 1", "pixel_shuffle", {.pixel_shuffle = {3}}, {1, 9, 2, 1}},
     {"global average pool", "global_avgpool2d", {{0}}, {3, 17, 5, 7}},
     {"add", "add", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
     {"mul", "mul", {{0}}, {2, 9, 5, 7}, {2, 9, 5, 7}},
@@ -137,6 +186,36 @@ static struct row rows[] = {
     {"sequence pool", "sequence_pool", {{0}}, {3, 10, 5, 3}, {3, 1, 5, 3}},
     {"sequence pool, batch 1", "sequence_pool", {{0}}, {1, 16, 1, 1}, {1, 1, 1, 1}},
     {"sequence pool of large scores", "sequence_pool", {{0}}, {2, 16, 9, 1}, {2, 1, 9, 1}, .spread = 4},
+    {"softmax", "softmax", {{0}}, {3, 10, 5, 3}},
+    {"softmax of vectors, batch 1", "softmax", {{0}}, {1, 48, 3, 3}, .spread = 2, .tolerance = 1e-3},
+    {"softmax of one pixel", "softmax", {{0}}, {2, 7, 1, 1}},
+    {"shift", "shift", {{0}}, {3, 10, 5, 7}, {3, 10, 1, 1}},
+    {"shift of vectors of one pixel, batch 1", "shift", {{0}}, {1, 16, 1, 1}, {1, 16, 1, 1}},
+    {"embedding", "embedding", {.embedding = {7, 5}}, {5, 1, 1, 1}},
+    {"embedding, batch 1", "embedding", {.embedding = {3, 16}}, {1, 1, 1, 1}},
+    {"number embedding", "number_embedding", {.number_embedding = {10}}, {5, 1, 1, 1}, .mean = 20},
+    {"number embedding of another period, batch 1", "number_embedding", {.number_embedding = {4, 50}}, {1, 1, 1, 1}},
+    {"sinusoidal position", "sinusoidal_position", {{0}}, {3, 10, 5, 3}},
+    {"sinusoidal position of odd channels, batch 1", "sinusoidal_position", {{0}}, {1, 7, 4, 1}},
+    {"diffuse", "diffuse", {.diffuse = {100, 1e-3f, 0.2f}}, {5, 3, 5, 7}},
+    {"diffuse in evaluation", "diffuse", {.diffuse = {1000, 1e-4f, 0.02f}}, {3, 4, 2, 2}, .eval = true},
+    {"diffuse of one step, batch 1", "diffuse", {.diffuse = {1, 0.1f, 0.1f}}, {1, 1, 3, 1}},
+    {"gaussian sample", "gaussian_sample", {{0}}, {5, 6, 3, 5}},
+    {"gaussian sample of vectors, batch 1", "gaussian_sample", {{0}}, {1, 40, 1, 1}},
+    {"gaussian sample in evaluation", "gaussian_sample", {{0}}, {3, 2, 1, 2}, .eval = true},
+    {"gaussian divergence", "gaussian_divergence", {{0}}, {5, 6, 3, 5}},
+    {"gaussian divergence, batch 1", "gaussian_divergence", {{0}}, {1, 40, 1, 1}, .spread = 3},
+    {"mean squared error", "mean_squared_error", {{0}}, {5, 3, 5, 7}, {5, 3, 5, 7}},
+    {"mean squared error, sum, batch 1", "mean_squared_error", {.image_loss = {1}}, {1, 4, 3, 4}, {1, 4, 3, 4}},
+    {"l1 loss", "l1_loss", {{0}}, {5, 3, 5, 7}, {5, 3, 5, 7}},
+    {"l1 loss, sum, batch 1", "l1_loss", {.image_loss = {1}}, {1, 16, 1, 1}, {1, 16, 1, 1}},
+    {"binary cross-entropy", "binary_cross_entropy", {{0}}, {5, 3, 5, 7}, {5, 3, 5, 7}},
+    {"binary cross-entropy, sum, batch 1",
+     "binary_cross_entropy",
+     {.image_loss = {1}},
+     {1, 4, 3, 4},
+     {1, 4, 3, 4},
+     .spread = 8},
     {"scale", "scale", {{0}}, {2, 9, 5, 7}},
     {"scale of one pixel, batch 1", "scale", {{0}}, {1, 16, 1, 1}},
     {"cat", "cat", {{0}}, {2, 9, 5, 3}, {2, 4, 5, 3}},
@@ -166,6 +245,12 @@ static struct row rows[] = {
      {.loss = {0.3f}},
      {3, 7, 1, 1},
      .eval = true},
+    {"softmax cross-entropy of pixels", "softmax_cross_entropy", {{0}}, {3, 5, 7, 9}},
+    {"softmax cross-entropy of pixels, batch 1", "softmax_cross_entropy", {{0}}, {1, 21, 1, 2}},
+    {"softmax cross-entropy of many pixels, weighted classes, smoothed labels",
+     "softmax_cross_entropy",
+     {.loss = {.smoothing = 0.1f, .weight = class_weights}},
+     {2, 7, 35, 33}},
     {"softmax cross-entropy, batch 1", "softmax_cross_entropy", {{0}}, {1, 100, 1, 1}},
     {"nd conv one block",
      "nd_conv2d",
@@ -345,6 +430,13 @@ static struct row rows[] = {
      {3, 5, 6, 5},
      .tolerance = 1e-3,
      .counter = 99},
+    {"nd conv variances",
+     "nd_conv2d",
+     {.nd_conv =
+          {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1),
+           {.variances = 1, .block = 3, .n_iter = 5, .cov_sampling_stride = {1, 2}, .eps = 1e-3f, .momentum = 0.1f}}},
+     {1, 6, 7, 5},
+     .tolerance = 1e-3},
     {"nd conv channels between refreshes",
      "nd_conv2d",
      {.nd_conv = {CONV(6, 5, 3, 3, 1, 1, 1, 1, 1),

@@ -405,7 +405,7 @@ def test_options():
         check(abs(network.settings['lr'] - 0.01) < 1e-9, network.settings)
     raises(blanch.UsageError, 'did you mean nd_iter?', small, nd_iters=4)
     raises(blanch.UsageError, 'has no use for nd_iter', small, norm='bn', nd_iter=4)
-    raises(blanch.UsageError, 'norm takes bn, nd, none, own', small, norm='gn')
+    raises(blanch.UsageError, 'norm takes bn, nd, none, own, gn, ln', small, norm='in')
     raises(blanch.UsageError, 'batch takes a whole number', small, batch=0)
     raises(blanch.UsageError, 'batch takes a whole number', small, batch=2.5)
     raises(blanch.UsageError, 'recompute takes a whole number', small, recompute='some')

@@ -195,6 +195,17 @@ def test_accumulate():
 
 # --- the rate ------------------------------------------------------------------------------------
 
+def test_accumulate_auto():
+    """A step's images in as few passes as fit, after recomputation; without a limit in one."""
+    bench = ('bench', '--model', 'smallcnn', '--norm', 'bn', '--steps', 1, '--warmup', 0, '--json', '--batch', 64)
+    need = json.loads(succeeds(*bench, '--recompute', 64).stdout)['planned_bytes']
+    for name, limit, passes in (('room', (), 1), ('narrow', ('--max-alloc', int(0.6 * need)), 2)):
+        made = config(train(name, '--batch', 64, '--steps', 1, '--accumulate', 'auto', *limit))
+        check(made['accumulate'] >= passes and made['batch'] * made['accumulate'] == 64, made)
+        check(made['accumulate'] == 1 or passes > 1, made)
+    resumed('narrow-on', '--batch', 64, '--accumulate', 'auto', '--max-alloc', int(0.6 * need))
+
+
 def test_schedules():
     """An epoch has four steps."""
     for text, rates in (('step:1:0.5', [0.25, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]),

@@ -452,6 +452,43 @@ def test_page_in_a_browser():
           % re.findall(r'data-wide="\d+"', done.stdout))
 
 
+def number(text):
+    return float(text.replace('−', '-').replace(',', ''))
+
+
+def test_the_first_sentence_adds_up():
+    """Its parts to its sum as they are printed, which is that of the table of layers."""
+    text = html.unescape(open(page()).read())
+    said = re.findall(r'recorded, ([+−][\d.,]+)\s*ms: (.*?)\. ', text)
+    sums = re.findall(r'all rows</td>(?:<td[^>]*>[^<]*</td>){2}<td[^>]*class="strong"[^>]*>(.*?)</td>', text)
+    check(said and len(said) == len(sums), '%s %s' % (said, sums))
+    for (total, parts), row in zip(said, sums):
+        values = [number(part.split()[-1]) for part in parts.replace('\xa0', ' ').split(', ')]
+        check(abs(sum(values) - number(total)) < 1e-6, '%s is not %s' % (parts, total))
+        near = 0.006 * abs(number(total)) + 0.03
+        check(abs(number(total) - number(row)) <= near, '%s, and the table %s' % (total, row))
+
+
+def test_the_flame_opens_without_a_script():
+    text = open(page()).read()
+    start = text.index('class="flame"')
+    phases = re.findall(r'<details class="phase"><summary>.*?<span class="what">(.*?)</span>', text[start:])
+    check({'inverse root', 'batch norm', 'covariance'} <= set(phases), phases)
+    check(text.count('a step of') % 2 == 0, 'not a flame of each norm')
+
+
+def test_tables_are_copied_as_markdown():
+    probe = ('<script>addEventListener("load",function(){document.execCommand=function(){'
+             'document.body.dataset.copied=document.activeElement.value;return true};'
+             'document.querySelector("button.copy").click()})</script>')
+    with open(path('copy.html'), 'w') as f:
+        f.write(open(page()).read().replace('</body>', probe + '</body>'))
+    copied = re.search(r'data-copied="(.*?)"', chromium('--dump-dom', 'file://' + path('copy.html')).stdout, re.S)
+    lines = html.unescape(copied[1]).strip().split('\n') if copied else []
+    check(len(lines) == 2 + sum(len(d['runs']) for d in documents()), lines)
+    check(len({line.count('|') for line in lines}) == 1 and set(lines[1]) == set('| -'), lines[:3])
+
+
 def test_second_implementation():
     """PoCL beside oclgrind's simulated device, on a network of two dozen pixels."""
     if not OCLGRIND or not os.path.exists('/etc/OpenCL/vendors/pocl.icd'):

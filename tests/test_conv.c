@@ -52,6 +52,7 @@ static const struct row {
     {"groups of 16 and 24", CONV(32, 48, 3, 3, 1, 1, 1, 1, 2), 2, 5, 7},
     {"3x3 stride 2, eights of channels", CONV(72, 136, 3, 3, 2, 1, 1, 1, 1), 3, 9, 8},
     {"groups of 4", CONV(32, 32, 3, 3, 1, 1, 1, 1, 8), 2, 7, 9},
+    {"groups of 8 and 12, 5x4 stride 2 dilation 2", CONV(24, 36, 5, 4, 2, 4, 1, 2, 3), 2, 11, 8},
     {"groups of 3 to 5, vectors not full", CONV(21, 35, 3, 3, 1, 1, 1, 1, 7), 2, 5, 6},
     {"groups of 9 to 16, 5x5 stride 2 dilation 2", CONV(18, 32, 5, 5, 2, 4, 3, 2, 2), 2, 11, 8},
     {"groups 3 stride 2", CONV(6, 9, 3, 3, 2, 1, 1, 1, 3), 2, 7, 6},
@@ -59,8 +60,8 @@ static const struct row {
     {"depthwise twice stride 2", CONV(5, 10, 5, 5, 2, 2, 2, 1, 5), 2, 7, 7},
 };
 
-/* On any other kind of device these suit nothing. */
-static const char *const for_cpus[] = {"grouped", "pointwise"};
+/* On any other kind of device these suit nothing; on CPUs, that one. */
+static const char *const for_cpus[] = {"grouped", "pointwise"}, *const for_others = "grouped4";
 
 /* Largest error, relative to the largest expected value. */
 static double bound_of(const char *engine) {
@@ -290,7 +291,7 @@ static void run_engine(void **state) {
         assert_true(runs > 0);
         return;
     }
-    const bool some = !strcmp(engine, "winograd") && !cpu; // PoCL compiles its kernels for each size of groups
+    const bool some = !cpu && (!strcmp(engine, "winograd") || !strcmp(engine, "tiled")); // of many programs
     const int halves = run_rows(engine, BL_F16, some ? SOME : 1);
     if (!strcmp(engine, "matrix")) {
         assert_true(runs == 0 && halves > 0 && run_rows(engine, BL_BF16, SOME) > 0);
@@ -301,6 +302,7 @@ static void run_engine(void **state) {
     bool expected = true;
     for (int i = 0; i < BL_COUNT(for_cpus); i++)
         if (!strcmp(engine, for_cpus[i])) expected = cpu;
+    if (!strcmp(engine, for_others)) expected = !cpu;
     if (!strcmp(engine, "fft")) expected = bl_fft_available();
     assert_true(expected == (runs > 0));
 }

@@ -208,7 +208,8 @@ static void test_refused(void **state) {
         {"{\"input\": [3, 0, 8], \"graph\": [" RELU "]}", "\"input\""},
         {"{\"input\": [3, 1e30, 8], \"graph\": [" RELU "]}", "\"input\""},
         {GRAPH("{\"op\": \"input\"}"), "logits"},
-        {GRAPH(RELU), "3 x 8 x 8"},
+        {GRAPH("{\"op\": \"maxpool2d\", \"attrs\": {\"kernel\": 2}}"),
+         "3 x 4 x 4; they must be N x 1 x 1, or N x 8 x 8"},
         {GRAPH("1"), "node 0: it is no JSON object"},
         {GRAPH("{}"), "node '0': \"op\""},
         {GRAPH("{\"op\": 3}"), "node 0: \"op\" is not a text"},
@@ -289,6 +290,32 @@ static void test_nd_file(void **state) {
     assert_int_equal(bl_node_nd(bl_graph_node(graph, 0))->refresh, 7);
     bl_graph_free(graph);
     bl_model_free(model);
+}
+
+/* Under ND one whose pixels do not meet is a linear layer of pixels and a shuffle of 4 channels each. */
+static void test_transposed(void **state) {
+    static const char *const kinds[][3] = {
+        {"\"stride\": 2, \"kernel\": 2}, \"nd\": {\"block\": 1, \"n_iter\": 3}", "nd_linear", "pixel_shuffle"},
+        {"\"stride\": 2, \"kernel\": 2}, \"keep\": true", "conv_transpose2d", NULL},
+        {"\"stride\": 2, \"kernel\": 3, \"padding\": 1, \"output_padding\": 1}", "conv_transpose2d", NULL},
+    };
+    for (int i = 0; i < BL_COUNT(kinds); i++) {
+        char *text = bl_format(GRAPH("{\"op\": \"conv_transpose2d\", \"name\": \"up\", \"out\": [5, 16, 16], "
+                                     "\"attrs\": {\"out_channels\": 5, %s}, " POOL),
+                               kinds[i][0]);
+        struct blanch_model *model = read_model(text);
+        struct bl_graph *graph = build(model, (struct bl_network_options){.norm = BLANCH_ND});
+        assert_non_null(graph);
+        const struct bl_node *node = bl_graph_node(graph, 0);
+        assert_string_equal(node->op->name, kinds[i][1]);
+        assert_string_equal(node->name, "up");
+        const struct bl_nd_attrs *nd = bl_node_nd(node);
+        if (nd) assert_true(nd->block == 1 && nd->n_iter == 3 && node->out[0]->c == 20);
+        if (kinds[i][2]) assert_string_equal(bl_graph_node(graph, 1)->op->name, kinds[i][2]);
+        bl_graph_free(graph);
+        bl_model_free(model);
+        free(text);
+    }
 }
 
 /* --- other images and classes ----------------------------------------------------------------- */
@@ -383,6 +410,7 @@ int main(void) {
         cmocka_unit_test(test_schema),     cmocka_unit_test(test_document),     cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_cat),        cmocka_unit_test(test_refused),      cmocka_unit_test(test_nd_file),
         cmocka_unit_test(test_other_data), cmocka_unit_test(test_what_follows), cmocka_unit_test(test_initial_values),
+        cmocka_unit_test(test_transposed),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests_name("described", tests, NULL, NULL);

@@ -268,9 +268,14 @@ static void test_none(void **state) {
             assert_false(node->buffers);
             if (!strcmp(node->op->name, "conv2d")) assert_int_equal(node->params, 2);
         }
-        assert_non_null(bl_graph_labels(graph));
+        assert_true(bl_graph_has_loss(graph));
         bl_graph_free(graph);
     }
+}
+
+/* A description is of logits. */
+static bool can_be_described(const struct blanch_model *model) {
+    return model->task != BL_GENERATE;
 }
 
 /* A description makes the same network again: the same description, and the same parameters in the same order. */
@@ -313,12 +318,39 @@ static void check_fused(const char *name, enum blanch_norm norm) {
 
 static void test_round_trips(void **state) {
     for (int i = 0; bl_model_list[i]; i++)
-        for (enum blanch_norm norm = BLANCH_BN; norm <= BLANCH_NONE; norm++)
-            check_round_trip(bl_model_list[i]->name, norm), check_fused(bl_model_list[i]->name, norm);
+        if (can_be_described(bl_model_list[i]))
+            for (enum blanch_norm norm = BLANCH_BN; norm <= BLANCH_NONE; norm++)
+                check_round_trip(bl_model_list[i]->name, norm), check_fused(bl_model_list[i]->name, norm);
+}
+
+/* What makes images has the state dict of what learns to, in the same order, and takes no labels' loss. */
+static void test_generators(void **state) {
+    int found = 0;
+    for (int i = 0; bl_model_list[i]; i++) {
+        if (bl_model_list[i]->task != BL_GENERATE) continue;
+        for (enum blanch_norm norm = BLANCH_BN; norm <= BLANCH_NONE; norm++) {
+            struct bl_graph *learns = build(bl_model_list[i]->name, norm, false),
+                            *makes = build(bl_model_list[i]->name, norm, true);
+            const struct blanch_tensor *image = bl_graph_in(learns), *made = bl_graph_out(makes);
+            assert_int_equal(bl_graph_params(learns), bl_graph_params(makes));
+            for (int k = 0; k < bl_graph_params(learns); k++) {
+                const struct bl_param *a = bl_graph_param(learns, k), *b = bl_graph_param(makes, k);
+                assert_string_equal(a->name, b->name);
+                assert_int_equal(a->data.count, b->data.count);
+            }
+            assert_true(made->c == image->c && made->h == image->h && made->w == image->w);
+            assert_false(bl_graph_has_loss(makes));
+            assert_int_equal(bl_graph_pixels(learns), 1);
+            bl_graph_free(learns), bl_graph_free(makes);
+        }
+        found++;
+    }
+    assert_int_equal(found, 2);
 }
 
 static void test_rule(void **state) {
-    for (int i = 0; bl_model_list[i]; i++) check_rule(bl_model_list[i]->name, BLANCH_ND);
+    for (int i = 0; bl_model_list[i]; i++)
+        if (can_be_described(bl_model_list[i])) check_rule(bl_model_list[i]->name, BLANCH_ND);
 }
 
 /* Options replace the defaults, not a network's exceptions; other classes change the last layer alone. */
@@ -373,10 +405,11 @@ static const char *const networks[] = {"vgg11",
                                        "densenet121-imagenet",
                                        "mobilenetv2-imagenet",
                                        "cct-2",
-                                       "vit-tiny"};
+                                       "vit-tiny",
+                                       "convnext-tiny"};
 
 int main(void) {
-    static struct CMUnitTest tests[2 * BL_COUNT(networks) + 5];
+    static struct CMUnitTest tests[2 * BL_COUNT(networks) + 6];
     int count = 0;
     for (int i = 0; i < 2 * BL_COUNT(networks); i++) {
         char *what = bl_format("%s-%s", networks[i / 2], i % 2 ? "nd" : "bn");
@@ -385,6 +418,7 @@ int main(void) {
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_none);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_round_trips);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_rule);
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_generators);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_options);
     tests[count++] = (struct CMUnitTest)cmocka_unit_test(test_too_small);
     return _cmocka_run_group_tests("models", tests, (size_t)count, NULL, NULL);

@@ -12,6 +12,7 @@
 #include "dist/staged.h"
 #include "graph/graph.h"
 #include "optim/optim.h"
+#include "ops_rows.h"
 
 enum { BATCH = 7, FIRST = 3, CHANNELS = 3, SIDE = 7, CLASSES = 5, STEPS = 3, RANKS = 2 };
 static struct blanch_device *device;
@@ -144,17 +145,13 @@ static double difference(struct bl_param *p, struct bl_param *q) {
     return worst / largest;
 }
 
-/* refresh: 0, or steps between two refreshes, which begin after 20 exact steps. */
-static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) {
-    static struct room room;
-    struct part part[RANKS];
+/* Ranks of a network of their own, trained together. */
+static void train_parts(struct part part[RANKS], struct room *room, enum blanch_norm norm, int refresh, int steps) {
     pthread_t thread[RANKS];
-    const int steps = refresh ? 23 : STEPS;
-    struct bl_graph *whole = make(device, BATCH, norm, refresh);
-    memset(&room, 0, sizeof room);
-    pthread_barrier_init(&room.barrier, NULL, RANKS);
+    memset(room, 0, sizeof *room);
+    pthread_barrier_init(&room->barrier, NULL, RANKS);
     for (int k = 0; k < RANKS; k++) {
-        part[k] = (struct part){.rank = {&room, k}};
+        part[k] = (struct part){.rank = {room, k}};
         const struct blanch_collectives host = {sizeof host, k, RANKS, &part[k].rank, gather, exchange, spread};
         check(bl_staged_open(&part[k].staged, &host));
         check(blanch_device_open(&part[k].dev, NULL, 0));
@@ -163,9 +160,24 @@ static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) 
         check(bl_graph_join(part[k].graph, bl_staged_table(part[k].staged), true));
         bl_graph_overlap(part[k].graph, true);
     }
-    train(whole, 0, BATCH, steps);
     for (int k = 0; k < RANKS; k++) pthread_create(&thread[k], NULL, run_part, &part[k]);
     for (int k = 0; k < RANKS; k++) pthread_join(thread[k], NULL);
+}
+
+static void free_parts(struct part part[RANKS], struct room *room) {
+    for (int k = 0; k < RANKS; k++)
+        bl_graph_free(part[k].graph), bl_staged_close(part[k].staged), blanch_device_close(part[k].dev);
+    pthread_barrier_destroy(&room->barrier);
+}
+
+/* refresh: 0, or steps between two refreshes, which begin after 20 exact steps. */
+static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) {
+    struct room room;
+    struct part part[RANKS];
+    const int steps = refresh ? 23 : STEPS;
+    struct bl_graph *whole = make(device, BATCH, norm, refresh);
+    train(whole, 0, BATCH, steps);
+    train_parts(part, &room, norm, refresh, steps);
     assert_true(room.gathers >= steps); // a group of gradients at least
     for (int i = 0; i < bl_graph_params(whole); i++) {
         struct bl_param *p = bl_graph_param(whole, i);
@@ -175,9 +187,7 @@ static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) 
         }
     }
     bl_graph_free(whole);
-    for (int k = 0; k < RANKS; k++)
-        bl_graph_free(part[k].graph), bl_staged_close(part[k].staged), blanch_device_close(part[k].dev);
-    pthread_barrier_destroy(&room.barrier);
+    free_parts(part, &room);
 }
 
 static void test_batch_norm(void **state) {
@@ -200,13 +210,216 @@ static void test_reused_deconvolution(void **state) {
     compare_ranks(BLANCH_ND, 8, 1e-3);
 }
 
+static uint64_t hash_of(const struct bl_graph *graph) {
+    uint64_t hash = BL_HASH_START;
+    for (int i = 0; i < bl_graph_params(graph); i++) {
+        struct bl_param *p = bl_graph_param(graph, i);
+        float *values = p->counter ? NULL : bl_calloc((size_t)p->data.count, sizeof *values);
+        if (!values) continue;
+        check(bl_param_read(p, values));
+        hash = bl_hash(hash, values, (size_t)p->data.count * sizeof *values);
+        free(values);
+    }
+    return hash;
+}
+
+/* Divided roots are the same bits as whole ones, on like devices. */
+static void test_divided_roots(void **state) {
+    uint64_t hash[2];
+    int gathers[2];
+    if (!device) skip();
+    for (int way = 0; way < 2; way++) {
+        struct part part[RANKS];
+        struct room room;
+        setenv("BLANCH_ROOTS", way ? "divided" : "whole", 1);
+        train_parts(part, &room, BLANCH_ND, 0, STEPS);
+        hash[way] = hash_of(part[1].graph), gathers[way] = room.gathers;
+        free_parts(part, &room);
+    }
+    unsetenv("BLANCH_ROOTS");
+    assert_true(hash[0] == hash[1]);
+    enum { PRODUCTS = 6 * (4 + 3) }; // of four layers' roots, and of the gradients of all but the first
+    if (blanch_device_info(device)->kind == BLANCH_CPU) assert_true(gathers[1] >= gathers[0] + PRODUCTS * STEPS);
+}
+
+/* --- every operation with statistics ------------------------------------------------------------ */
+
+/* A row of ops_rows.h: an operation alone, its images divided. */
+struct case_of_row {
+    const struct row *row;
+    int n;
+    struct bl_graph *graph;
+    struct blanch_tensor *in;
+    struct bl_node *node;
+};
+
+static void make_row(struct case_of_row *c, struct blanch_device *dev, const struct row *row, int n) {
+    *c = (struct case_of_row){.row = row, .n = n};
+    check(bl_graph_create(&c->graph, dev, n, false));
+    bl_graph_want_input_grads(c->graph);
+    c->in = bl_graph_input(c->graph, row->shape[1], row->shape[2], row->shape[3]);
+    bl_graph_add(c->graph, row->op, "layer", &row->attrs, &c->in, 1);
+    check(bl_graph_finish(c->graph, 1));
+    c->node = bl_graph_node(c->graph, 0);
+    for (int i = 0; i < c->node->params; i++) {
+        struct bl_param *p = c->node->param[i];
+        double *v = random_values((size_t)p->data.count, 20 + (uint64_t)i, 0.4, 0);
+        float *values = narrow(v, (size_t)p->data.count);
+        check(bl_param_write(p, values));
+        free(v), free(values);
+    }
+    for (int i = 0; i < c->node->buffers; i++)
+        if (c->node->buffer[i]->counter) c->node->buffer[i]->value = row->counter;
+    bl_graph_touch(c->graph);
+}
+
+/* From the first-th image of a batch on. */
+static void put_images(struct case_of_row *c, struct blanch_tensor *tensor, int first, uint64_t seed, double shift) {
+    const int64_t each = tensor->c * tensor->h * tensor->w;
+    double *v = random_values((size_t)(each * (first + c->n)), seed, 1.5, shift);
+    float *values = narrow(v + each * first, (size_t)(each * c->n));
+    check(bl_tensor_write(c->graph, tensor, c->n, values));
+    free(v), free(values);
+}
+
+static void step_row(struct case_of_row *c, int first, int whole) {
+    bl_graph_place_batch(c->graph, first, whole);
+    put_images(c, c->in, first, 10, c->row->mean != 0 ? c->row->mean : 0.4);
+    check(bl_graph_forward(c->graph, c->n, true));
+    put_images(c, c->node->out[0]->grad, first, 30, 0);
+    check(bl_graph_backward_from(c->graph, c->n, true));
+}
+
+struct part_of_row {
+    struct rank rank;
+    struct case_of_row c;
+    int first, whole;
+};
+static void *run_row(void *argument) {
+    struct part_of_row *p = argument;
+    step_row(&p->c, p->first, p->whole);
+    return NULL;
+}
+
+static float *read_images(const struct case_of_row *c, struct blanch_tensor *tensor) {
+    float *values = bl_calloc((size_t)(tensor->c * tensor->h * tensor->w * c->n), sizeof *values);
+    check(bl_tensor_read(c->graph, tensor, c->n, values));
+    return values;
+}
+
+static void compare_values(const struct row *row, const char *what, const float *got, const float *want,
+                           int64_t count) {
+    double largest = 1e-30, tolerance = row->tolerance > 0 ? row->tolerance : 1e-4;
+    for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs((double)want[i]));
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs((double)got[i] - (double)want[i]) <= tolerance * largest))
+            fail_msg("%s: %s[%lld]: %.7g on two ranks, %.7g on one (largest %.3g)", row->name, what, (long long)i,
+                     (double)got[i], (double)want[i], largest);
+}
+
+static void compare_images(const struct case_of_row *whole, const struct part_of_row *p, bool gradient) {
+    struct blanch_tensor *mine = gradient ? p->c.in->grad : p->c.node->out[0],
+                         *all = gradient ? whole->in->grad : whole->node->out[0];
+    const int64_t each = mine->c * mine->h * mine->w;
+    float *got = read_images(&p->c, mine), *want = read_images(whole, all);
+    compare_values(whole->row, gradient ? "grad_x" : "y", got, want + each * p->first, each * p->c.n);
+    free(got), free(want);
+}
+
+/* Gradients are still each rank's part. */
+static void compare_gradient(const struct case_of_row *whole, const struct part_of_row part[RANKS], int index) {
+    const size_t count = (size_t)whole->node->param[index]->data.count;
+    float *want = bl_calloc(count, sizeof *want), *sum = bl_calloc(count, sizeof *sum),
+          *mine = bl_calloc(count, sizeof *mine);
+    check(bl_mem_read(whole->node->param[index]->grad.mem, 0, count * sizeof *want, want));
+    for (int k = 0; k < RANKS; k++) {
+        check(bl_mem_read(part[k].c.node->param[index]->grad.mem, 0, count * sizeof *mine, mine));
+        for (size_t i = 0; i < count; i++) sum[i] += mine[i];
+    }
+    compare_values(whole->row, whole->node->param[index]->name, sum, want, (int64_t)count);
+    free(want), free(sum), free(mine);
+}
+
+static void compare_buffer(const struct case_of_row *whole, const struct part_of_row *p, int index) {
+    struct bl_param *of_all = whole->node->buffer[index], *mine = p->c.node->buffer[index];
+    if (of_all->counter) {
+        assert_int_equal(of_all->value, mine->value);
+        return;
+    }
+    float *want = bl_calloc((size_t)of_all->data.count, sizeof *want),
+          *got = bl_calloc((size_t)of_all->data.count, sizeof *got);
+    check(bl_param_read(of_all, want));
+    check(bl_param_read(mine, got));
+    compare_values(whole->row, of_all->name, got, want, of_all->data.count);
+    free(want), free(got);
+}
+
+/* Whether the ranks met: a layer that is frozen asks nothing. */
+static bool compare_row(const struct row *row, struct blanch_device *const dev[RANKS]) {
+    static struct room room;
+    const int n = row->shape[0] < 3 ? 5 : row->shape[0], first = (n + 2) / 3;
+    struct case_of_row whole;
+    struct part_of_row part[RANKS];
+    struct bl_staged *staged[RANKS];
+    pthread_t thread[RANKS];
+    make_row(&whole, device, row, n);
+    step_row(&whole, 0, n);
+    memset(&room, 0, sizeof room);
+    pthread_barrier_init(&room.barrier, NULL, RANKS);
+    for (int k = 0; k < RANKS; k++) {
+        part[k] = (struct part_of_row){.rank = {&room, k}, .first = k ? first : 0, .whole = n};
+        const struct blanch_collectives host = {sizeof host, k, RANKS, &part[k].rank, gather, exchange, spread};
+        check(bl_staged_open(&staged[k], &host));
+        make_row(&part[k].c, dev[k], row, k ? n - first : first);
+        check(bl_graph_join(part[k].c.graph, bl_staged_table(staged[k]), true));
+    }
+    for (int k = 0; k < RANKS; k++) pthread_create(&thread[k], NULL, run_row, &part[k]);
+    for (int k = 0; k < RANKS; k++) pthread_join(thread[k], NULL);
+    for (int k = 0; k < RANKS; k++) {
+        compare_images(&whole, &part[k], false);
+        compare_images(&whole, &part[k], true);
+        for (int i = 0; i < whole.node->buffers; i++) compare_buffer(&whole, &part[k], i);
+    }
+    for (int i = 0; i < whole.node->params; i++) compare_gradient(&whole, part, i);
+    for (int k = 0; k < RANKS; k++) bl_graph_free(part[k].c.graph), bl_staged_close(staged[k]);
+    bl_graph_free(whole.graph);
+    pthread_barrier_destroy(&room.barrier);
+    return room.gathers + room.exchanges > 0;
+}
+
+/* What has running buffers has statistics of the batch. */
+static bool has_statistics(const struct row *row) {
+    const struct bl_op *op = bl_op_find(row->op);
+    struct bl_graph *graph;
+    if (row->eval || op->alone || (op->role != BL_ROLE_LAYER && op->role != BL_ROLE_NORMALISATION)) return false;
+    check(bl_graph_create(&graph, NULL, 1, false));
+    struct blanch_tensor *in = bl_graph_input(graph, row->shape[1], row->shape[2], row->shape[3]);
+    bl_graph_add(graph, row->op, "layer", &row->attrs, &in, 1);
+    const bool has = bl_graph_node(graph, 0)->buffers > 0;
+    bl_graph_free(graph);
+    return has;
+}
+
+/* Outputs, gradients and running statistics of two ranks, with divided roots, against those of one. */
+static void test_operations(void **state) {
+    struct blanch_device *dev[RANKS];
+    int compared = 0;
+    if (!device) skip();
+    setenv("BLANCH_ROOTS", "divided", 1);
+    for (int k = 0; k < RANKS; k++) check(blanch_device_open(&dev[k], NULL, 0));
+    for (int i = 0; i < BL_COUNT(rows); i++) compared += has_statistics(&rows[i]) && compare_row(&rows[i], dev);
+    for (int k = 0; k < RANKS; k++) blanch_device_close(dev[k]);
+    unsetenv("BLANCH_ROOTS");
+    print_message("%d layers with statistics\n", compared);
+    assert_true(compared > 20);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_batch_norm),
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_deconvolution),
-        cmocka_unit_test(test_reused_deconvolution),
+        cmocka_unit_test(test_batch_norm),    cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_deconvolution), cmocka_unit_test(test_reused_deconvolution),
+        cmocka_unit_test(test_divided_roots), cmocka_unit_test(test_operations),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests(tests, NULL, NULL);

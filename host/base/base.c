@@ -227,6 +227,17 @@ void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64
 float bl_uniform(uint32_t word) {
     return (float)(word >> 8) * 0x1p-24f;
 }
+
+void bl_normals(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, double out[4]) {
+    const double turn = 6.283185307179586476925;
+    uint32_t word[4];
+    bl_philox(seed, purpose, position, stream, word);
+    for (int i = 0; i < 4; i += 2) {
+        const double radius = sqrt(-2 * log(((word[i] >> 8) + 0.5) * 0x1p-24)), angle = (word[i + 1] >> 8) * 0x1p-24;
+        out[i] = radius * cos(turn * angle), out[i + 1] = radius * sin(turn * angle);
+    }
+}
+
 uint32_t bl_below(uint32_t word, uint32_t n) {
     return (uint32_t)((uint64_t)word * n >> 32);
 }

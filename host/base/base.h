@@ -61,11 +61,16 @@ enum bl_purpose {
     BL_RANDOM_DROPOUT,
     BL_RANDOM_SPLIT,
     BL_RANDOM_DATA,
-    BL_RANDOM_MIX
+    BL_RANDOM_MIX,
+    BL_RANDOM_NOISE, // normal
+    BL_RANDOM_TIME,  // of a diffusion
+    BL_RANDOM_SAMPLE // what is made by a network that generates
 };
 void bl_philox_raw(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 void bl_philox(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, uint32_t out[4]);
 float bl_uniform(uint32_t word); // [0, 1), 24 bits
+/* Four normal numbers of one counter, by Box and Muller from its words' upper 24 bits. */
+void bl_normals(uint64_t seed, enum bl_purpose purpose, uint64_t position, uint64_t stream, double out[4]);
 /* Uniform in 0..n-1 without bias worth naming (64-bit multiply-shift). */
 uint32_t bl_below(uint32_t word, uint32_t n);
 /* Fisher-Yates over indices 0..n-1 for (seed, epoch); order has n entries. */

@@ -3,6 +3,7 @@
 #ifndef BL_BLAS_H
 #define BL_BLAS_H
 
+#include "base/types.h"
 #include "cl/cl.h"
 
 struct bl_gemm {
@@ -15,6 +16,7 @@ struct bl_gemm {
     int64_t lda, ldb, ldc;                // elements between rows
     int batch;                            // 0 counts as 1
     int64_t stride_a, stride_b, stride_c; // elements between matrices of a batch
+    enum bl_type rounds;                  // A and B may be rounded to it; BL_F32: they may not
     struct bl_mem *init;                  // C = alpha op(A) op(B) + beta init, init laid out as C; NULL: C itself
     size_t offset_init;
 };
@@ -72,8 +74,30 @@ const struct bl_product_tile *bl_product_tile(const struct blanch_device *dev, c
                                               const struct bl_product_tile *after);
 struct bl_product_layout bl_product_layout(const struct bl_product *product, const struct bl_product_tile *tile);
 
-/* How a product is computed: by rule of thumb, by the device's own kernel (on CPUs also with A packed), by CLBlast. */
-enum bl_gemm_route { BL_GEMM_RULE, BL_GEMM_OWN, BL_GEMM_PACKED, BL_GEMM_CLBLAST, BL_GEMM_ROUTES };
+/* A tile of a product: a group of cols by rows items, of cols by rows waves of `wave` items where matrix units
+ * multiply. Each sums `down` rows of the tile by `across` columns; `chunk` terms of a sum are in local memory at a
+ * time. */
+struct bl_tile {
+    int cols, rows, wave, down, across, chunk;
+};
+static inline int bl_tile_deep(const struct bl_tile *t) {
+    return t->rows * t->down;
+}
+static inline int bl_tile_outs(const struct bl_tile *t) {
+    return t->cols * t->across;
+}
+static inline int bl_tile_items(const struct bl_tile *t) {
+    return t->cols * t->rows * t->wave;
+}
+/* Those of kernels/matrix_tile.h by a device's units, the largest first; of no unit the last is for devices that allow
+ * no other. */
+const struct bl_tile *bl_matrix_tiles(struct bl_matrix unit, int *count);
+/* Whether matrix units may compute it: operands may be rounded to 16 bits, elsewhere than on CPUs. */
+bool bl_matrix_product_serves(const struct blanch_device *dev, const struct bl_gemm *gemm);
+
+/* How a product is computed: by rule of thumb, by the device's own kernel (on CPUs also with A packed), by CLBlast, by
+ * matrix units where they serve, else by the own kernel. */
+enum bl_gemm_route { BL_GEMM_RULE, BL_GEMM_OWN, BL_GEMM_PACKED, BL_GEMM_CLBLAST, BL_GEMM_MATRIX, BL_GEMM_ROUTES };
 extern const char *const bl_gemm_route_names[BL_GEMM_ROUTES];
 /* Asked for every product on a device, for one that has measured. BLANCH_GEMM takes precedence over it. */
 struct bl_gemm_chooser {

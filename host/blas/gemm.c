@@ -132,7 +132,7 @@ static int gemm_own(struct blanch_device *dev, const struct bl_gemm *g, enum bl_
     return blanch_device_info(dev)->kind == BLANCH_CPU ? gemm_cpu(dev, g, route) : gemm_gpu(dev, g);
 }
 
-const char *const bl_gemm_route_names[BL_GEMM_ROUTES] = {"rule", "own", "packed", "clblast"};
+const char *const bl_gemm_route_names[BL_GEMM_ROUTES] = {"rule", "own", "packed", "clblast", "matrix"};
 
 static char chooser_key; // its address is the key
 
@@ -175,6 +175,7 @@ int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm) {
     bool exact = route != BL_GEMM_RULE;
     if (!exact && chooser) route = chooser->route(chooser->context, gemm), exact = chooser->exact;
     if (route == BL_GEMM_RULE) route = rule(dev, gemm);
+    if (route == BL_GEMM_MATRIX && bl_matrix_product_serves(dev, gemm)) return bl_matrix_product(dev, gemm);
     if (route != BL_GEMM_CLBLAST) return gemm_own(dev, gemm, route);
     return exact ? bl_clblast_gemm(dev, gemm) : gemm_clblast(dev, gemm);
 }

@@ -5,11 +5,12 @@
 /* COLS, ROWS, TM, KC, SPLIT of the kernel, the largest tile first: it uses what it loads most often. The last is for
  * devices whose groups have one item. Of a symmetric product tiles are square. */
 static const struct bl_product_tile tilings[] = {
-    {16, 16, 8, 16, 1}, {16, 16, 4, 16, 1}, {8, 8, 4, 8, 4}, {8, 8, 4, 8, 1}, {4, 4, 4, 8, 1}, {1, 1, 4, 1, 1},
+    {16, 16, 8, 16, 1}, {16, 16, 4, 16, 1}, {8, 8, 4, 8, 8}, {8, 8, 4, 8, 4},
+    {8, 8, 4, 8, 1},    {4, 4, 4, 8, 1},    {1, 1, 4, 1, 1},
 };
-enum { SINGLE = BL_COUNT(tilings) - 1, LOCAL_BYTES = 16 << 10, GROUPS_PER_UNIT = 2 };
-enum { WAVES_PER_UNIT = 8, SHORTEST_PART = 32 }; // groups of a split's parts alone that are enough; terms
-enum { FURTHEST = INT32_MAX / 128 };             // elements between rows: kernels count within a tile in 32 bits
+enum { SINGLE = BL_COUNT(tilings) - 1, GROUPS_PER_UNIT = 2 };
+enum { SHORTEST_PART = 32 };         // of terms
+enum { FURTHEST = INT32_MAX / 128 }; // elements between rows: kernels count within a tile in 32 bits
 
 static int64_t div_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -28,12 +29,17 @@ static int64_t tiles_of(const struct bl_gemm *g, const struct bl_product_tile *t
     return g->symmetric ? across * (across + 1) / 2 : across * div_up(g->m, deep(t));
 }
 
-static bool is_allowed(const struct blanch_device_info *info, const struct bl_gemm *g,
-                       const struct bl_product_tile *t) {
+/* As the kernel pads its pieces. */
+static size_t local_bytes(const struct bl_product_tile *t) {
+    return BL_FLOAT_BYTES * (size_t)(t->split * t->chunk * (t->tile * (t->rows + 1) + 4 * (t->cols + 1)));
+}
+
+static bool is_allowed(const struct blanch_device *dev, const struct bl_gemm *g, const struct bl_product_tile *t) {
+    const struct blanch_device_info *info = blanch_device_info(dev);
     return (size_t)(t->cols * t->rows * t->split) <= info->max_work_group &&
            (size_t)t->cols <= info->max_work_item[0] && (size_t)t->rows <= info->max_work_item[1] &&
-           (size_t)t->split <= info->max_work_item[2] && (t->cols == 1 || info->local_memory >= LOCAL_BYTES) &&
-           (!g->symmetric || deep(t) == wide(t));
+           (size_t)t->split <= info->max_work_item[2] && local_bytes(t) <= info->local_memory &&
+           4 * t->tile <= bl_device_sums(dev) && (!g->symmetric || deep(t) == wide(t));
 }
 
 /* Tiles that are at least half full, and groups enough to keep the device busy. */
@@ -43,22 +49,24 @@ static bool is_full(const struct blanch_device_info *info, const struct bl_gemm 
            tiles_of(g, t) * batch >= GROUPS_PER_UNIT * (int64_t)info->compute_units;
 }
 
-/* Whether a tile is to be shared: where there are few, of long sums. */
-static bool is_split(const struct blanch_device_info *info, const struct bl_gemm *g, const struct bl_product_tile *t) {
+/* Whether a tile is to be shared: where there are few, of long sums, and groups of fewer parts, which stand behind it,
+ * would not do. */
+static bool is_split(const struct blanch_device *dev, const struct bl_gemm *g, const struct bl_product_tile *t) {
     const int64_t batch = g->batch > 0 ? g->batch : 1;
     return 2 * g->m > deep(t) && 2 * g->n > wide(t) && g->k >= t->split * SHORTEST_PART &&
-           tiles_of(g, t) * batch < WAVES_PER_UNIT * (int64_t)info->compute_units;
+           tiles_of(g, t) * batch * (int64_t)bl_product_items(t + 1) < bl_device_items(dev);
 }
 
 /* The first that is full, else the smallest; groups of fewer than 64 items are for small matrices, and for devices that
  * take no larger ones. */
-static int first_choice(const struct blanch_device_info *info, const struct bl_gemm *g) {
+static int first_choice(const struct blanch_device *dev, const struct bl_gemm *g) {
+    const struct blanch_device_info *info = blanch_device_info(dev);
     const bool small = g->m <= 16 && g->n <= 16;
     int best = SINGLE;
     for (int i = 0; i < SINGLE; i++) {
-        if (!is_allowed(info, g, &tilings[i])) continue;
+        if (!is_allowed(dev, g, &tilings[i])) continue;
         if (best < SINGLE && !small && tilings[i].cols * tilings[i].rows < 64) break;
-        if (tilings[i].split > 1 && !is_split(info, g, &tilings[i])) continue;
+        if (tilings[i].split > 1 && !is_split(dev, g, &tilings[i])) continue;
         best = i;
         if (tilings[i].split > 1 || is_full(info, g, &tilings[i])) break;
     }
@@ -67,9 +75,8 @@ static int first_choice(const struct blanch_device_info *info, const struct bl_g
 
 const struct bl_product_tile *bl_product_tile(const struct blanch_device *dev, const struct bl_gemm *g,
                                               const struct bl_product_tile *after) {
-    const struct blanch_device_info *info = blanch_device_info(dev);
-    for (int i = after ? (int)(after - tilings) + 1 : first_choice(info, g); i <= SINGLE; i++)
-        if (is_allowed(info, g, &tilings[i])) return &tilings[i];
+    for (int i = after ? (int)(after - tilings) + 1 : first_choice(dev, g); i <= SINGLE; i++)
+        if (is_allowed(dev, g, &tilings[i])) return &tilings[i];
     return NULL;
 }
 
@@ -150,7 +157,7 @@ static void count_work(struct blanch_device *dev, const struct bl_product *p) {
             (uint64_t)(sizeof(float) * batch * (pairs * (double)read + touched * (double)(g->m * g->n))));
 }
 
-static int check(const struct bl_gemm *g) {
+int bl_product_check(const struct bl_gemm *g) {
     if (g->lda <= FURTHEST && g->ldb <= FURTHEST && g->ldc <= FURTHEST) return 0;
     return bl_fail(BLANCH_ELIMIT, "a matrix product with more than %d elements between rows is out of range", FURTHEST);
 }
@@ -165,7 +172,7 @@ int bl_product(struct blanch_device *dev, const struct bl_product *p) {
     const struct bl_product_result *r = p->result;
     const struct bl_product_tile *t;
     struct bl_kernel *kernel;
-    int code = check(g);
+    int code = bl_product_check(g);
     if (!code) code = choose(dev, p, &t, &kernel);
     if (code) return code;
     struct bl_mem *from[3];

@@ -157,6 +157,13 @@ bool bl_is_dry(const struct blanch_device *dev);
  * (16, in pairs). dev may be NULL. */
 int bl_tile_rows(const struct blanch_device *dev);
 
+/* Items that keep a GPU busy: four for each float that it computes with at once, as it waits for memory meanwhile. */
+int64_t bl_device_items(const struct blanch_device *dev);
+
+/* Sums that an item can hold in its registers beside all else: fewer on Intel's GPUs, whose compiler has 64 registers
+ * for each of 16 lanes. */
+int bl_device_sums(const struct blanch_device *dev);
+
 /* The matrix units that the device's compiler offers in OpenCL C, by what the device says of itself, and the items that
  * use one together; kernels/matrix.h has the same numbers. NONE, 1: it says nothing of any. */
 enum bl_matrix_kind { BL_MATRIX_NONE, BL_MATRIX_MMA, BL_MATRIX_WMMA, BL_MATRIX_MFMA, BL_MATRIX_DPAS };

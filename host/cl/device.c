@@ -449,6 +449,15 @@ static int decide_kind(struct blanch_device_info *info) {
     return 0;
 }
 
+int64_t bl_device_items(const struct blanch_device *dev) {
+    return 4 * (int64_t)dev->info.compute_units * dev->lanes;
+}
+
+int bl_device_sums(const struct blanch_device *dev) {
+    enum { INTEL = 8 }; // lanes of a unit
+    return dev->info.kind == BLANCH_GPU && dev->lanes == INTEL ? 16 : 64;
+}
+
 int bl_tile_rows(const struct blanch_device *dev) {
     return dev && dev->info.float_width >= 16 ? 12 : 6;
 }
@@ -473,6 +482,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if (max_alloc && max_alloc < dev->info.max_alloc) dev->info.max_alloc = max_alloc;
     if (max_alloc && max_alloc < dev->info.global_memory) dev->info.global_memory = max_alloc;
     if ((code = decide_kind(&dev->info))) goto done;
+    dev->lanes = dev->info.kind == list[chosen].info.kind ? list[chosen].lanes : 64; // as of a GPU of unknown maker
     const char *poison = getenv("BLANCH_POISON");
     dev->poison = poison && *poison && *poison != '0';
     if (share.cores && (code = make_sub_device(dev, share))) goto done;

@@ -13,22 +13,22 @@ struct trace {
     struct bl_graph *graph;
     struct blanch_update sgd;
     int steps, n, classes;
-    int64_t image; // floats of one
-    float *x;      // (steps, N, C, H, W)
-    int32_t *y;    // (steps, N)
-    float *losses; // (steps)
+    int64_t image, each; // floats of one; its labels: 1, or one of each pixel
+    float *x;            // (steps, N, C, H, W)
+    int32_t *y;          // (steps, N), or (steps, N, H, W)
+    float *losses;       // (steps)
 };
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
 static int read_labels(struct trace *t) {
     const struct bl_st_tensor *tensor;
-    int64_t count = (int64_t)t->steps * t->n, *wide = bl_calloc((size_t)count, sizeof *wide);
+    int64_t count = t->steps * t->n * t->each, *wide = bl_calloc((size_t)count, sizeof *wide);
     t->y = bl_calloc((size_t)count, sizeof *t->y);
     int code = wide && t->y ? bl_check_find(t->check, "data.y", NULL, &tensor) : BLANCH_ENOMEM;
     if (!code) code = bl_st_int64s(tensor, wide, count);
     for (int64_t i = 0; i < count && !code; i++) {
-        if (wide[i] < 0 || wide[i] >= t->classes)
+        if ((wide[i] < 0 || wide[i] >= t->classes) && (t->each == 1 || wide[i] != BL_IGNORED_LABEL))
             code =
                 bl_fail(BLANCH_EINPUT, "data.y: label %lld, where 0 to %d can be", (long long)wide[i], t->classes - 1);
         else
@@ -76,8 +76,12 @@ static int build(struct trace *t) {
     if (code) return code;
     if (x->dims != 5 || x->shape[0] < 1 || x->shape[1] < 1 || bl_check_count(x) > INT32_MAX || bl_check_count(x) < 1)
         return bl_fail(BLANCH_EINPUT, "data.x must be (steps, N, C, H, W)");
-    if (logits->dims != 2 || logits->shape[0] != x->shape[1] || logits->shape[1] < 1 || logits->shape[1] > 1 << 20)
-        return bl_fail(BLANCH_EINPUT, "out.logits must be (N, classes) with N %lld", (long long)x->shape[1]);
+    const bool pixels = logits->dims == 4 && logits->shape[2] == x->shape[3] && logits->shape[3] == x->shape[4];
+    if ((logits->dims != 2 && !pixels) || logits->shape[0] != x->shape[1] || logits->shape[1] < 1 ||
+        logits->shape[1] > 1 << 20)
+        return bl_fail(BLANCH_EINPUT, "out.logits must be (N, classes), or (N, classes, H, W), with N %lld",
+                       (long long)x->shape[1]);
+    t->each = pixels ? x->shape[3] * x->shape[4] : 1;
     t->steps = (int)x->shape[0], t->n = (int)x->shape[1], t->classes = (int)logits->shape[1];
     t->image = x->shape[2] * x->shape[3] * x->shape[4];
     o.channels = (int)x->shape[2], o.height = (int)x->shape[3], o.width = (int)x->shape[4], o.classes = t->classes;
@@ -207,10 +211,13 @@ static int compare_losses(struct trace *t) {
 /* --- running ---------------------------------------------------------------------------------- */
 
 static int load(struct trace *t, int step) {
+    const int64_t labels = t->n * t->each;
+    const int32_t *y = t->y + step * labels;
+    double labelled = 0;
+    for (int64_t i = 0; i < labels; i++) labelled += t->each == 1 || y[i] != BL_IGNORED_LABEL;
+    bl_graph_weigh_batch(t->graph, labelled);
     int code = bl_tensor_write(t->graph, bl_graph_in(t->graph), t->n, t->x + step * t->n * t->image);
-    return code ? code
-                : bl_mem_write(bl_graph_labels(t->graph)->mem, 0, sizeof *t->y * (size_t)t->n,
-                               t->y + (size_t)step * (size_t)t->n);
+    return code ? code : bl_mem_write(bl_graph_labels(t->graph)->mem, 0, sizeof *y * (size_t)labels, y);
 }
 
 static int train_step(struct trace *t, int step) {

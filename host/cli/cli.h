@@ -53,7 +53,7 @@ struct bl_dataset;
 void bl_say_data(struct bl_dataset *data, const char *spec);
 
 extern const struct bl_command bl_command_devices, bl_command_models, bl_command_train, bl_command_eval,
-    bl_command_predict, bl_command_compare, bl_command_tune, bl_command_bench, bl_command_study, bl_command_check,
-    bl_command_report, bl_command_export, bl_command_suite, bl_command_doctor;
+    bl_command_predict, bl_command_sample, bl_command_compare, bl_command_tune, bl_command_bench, bl_command_study,
+    bl_command_check, bl_command_report, bl_command_export, bl_command_suite, bl_command_doctor;
 
 #endif

@@ -55,7 +55,8 @@ static int append_nd(struct bl_option *table, int count, struct bl_common *c) {
         {"nd-eps", BL_OPT_FLOAT, &c->nd.eps, 1e-30, 1e3, "X", "ND: added to the covariance (1e-5)"},
         {"nd-momentum", BL_OPT_FLOAT, &c->nd.momentum, 1e-30, 1, "X", "ND: of the running buffers (0.1)"},
         {"sampling-stride", BL_OPT_INT, &c->nd.sampling_stride, 1, 64, "N", "ND: of the covariance (3)"},
-        {"whiten", BL_OPT_TEXT, &c->whiten, 0, 0, "patches|channels", "ND: what a convolution whitens (patches)"},
+        {"whiten", BL_OPT_TEXT, &c->whiten, 0, 0, "patches|channels|variances",
+         "ND: what a convolution whitens; variances: nothing, features are normalised alone (patches)"},
         {"cov-samples", BL_OPT_TEXT, &c->cov_samples, 0, 0, "N|4F", "ND: most samples of a convolution's covariance"},
         {"nd-preset", BL_OPT_TEXT, &c->nd_preset, 0, 0, "study|fast|channels", "ND: several of these in one word"},
         {"block-fc", BL_OPT_INT, &c->nd.block_fc, 1, 4096, "N", "ND: features whitened in linear layers"},
@@ -65,6 +66,8 @@ static int append_nd(struct bl_option *table, int count, struct bl_common *c) {
          "BN: a ChannelDeconv of block B before the classifier"},
         {"freeze", BL_OPT_FLAG, &c->freeze, 0, 0, NULL, "ND: whitening is frozen after 100 steps"},
         {"no-freeze", BL_OPT_FLAG, &c->no_freeze, 0, 0, NULL, "ND: nowhere, whatever the network says"},
+        {"nd-keep-norm", BL_OPT_FLAG, &c->nd_keep_norm, 0, 0, NULL, "ND: the network's own norms stay beside it"},
+        {"no-nd-keep-norm", BL_OPT_FLAG, &c->no_nd_keep_norm, 0, 0, NULL, "ND: none does, layer norms neither"},
         {0},
     };
     return append(table, count, options);
@@ -114,8 +117,8 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
          {"model", BL_OPT_TEXT, &c->model, 0, 0, "NAME|FILE.json|FILE.onnx",
           "the network; `blanch models` lists them"}},
         {BL_COMMON_NETWORK,
-         {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|nd|none|own",
-          "batch norm, network deconvolution, neither; as FILE says (its default)"}},
+         {"norm", BL_OPT_TEXT, &c->norm, 0, 0, "bn|gn|ln|nd|none|own",
+          "batch, group or layer norm, network deconvolution, no norm; as FILE says (its default)"}},
         {BL_COMMON_NETWORK | BL_COMMON_SIZE,
          {"size", BL_OPT_TEXT, &c->size, 0, 0, "N|HxW", "of the images, height x width (the network's own)"}},
         {BL_COMMON_BATCH,
@@ -150,6 +153,8 @@ void bl_common_options(struct bl_option *table, const struct bl_option *own, str
 
 int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_options *nd) {
     if (common->freeze && common->no_freeze) return bl_fail(BLANCH_EUSAGE, "give --freeze or --no-freeze, not both");
+    if (common->nd_keep_norm && common->no_nd_keep_norm)
+        return bl_fail(BLANCH_EUSAGE, "give --nd-keep-norm or --no-nd-keep-norm, not both");
     if (common->nd.block == BL_BLOCK_AUTO && !chooses)
         return bl_fail(BLANCH_EUSAGE, "--block auto is for train and compare, which choose within --overhead-budget; "
                                       "give a number");
@@ -162,6 +167,7 @@ int bl_common_nd(const struct bl_common *common, bool chooses, struct blanch_nd_
     if (code) return code;
     if (common->whiten_grad) nd->constant_gradient = strcmp(common->whiten_grad, "constant") ? -1 : 1;
     nd->freeze = common->freeze ? 1 : common->no_freeze ? -1 : 0;
+    nd->keep_norm = common->nd_keep_norm ? 1 : common->no_nd_keep_norm ? -1 : 0;
     return 0;
 }
 
@@ -182,7 +188,9 @@ static int list_given(const struct bl_common *c, bool of_nd, char *text, size_t 
                    {"--refresh", c->nd.refresh != 0},
                    {"--whiten-grad", c->whiten_grad != NULL},
                    {"--freeze", c->freeze},
-                   {"--no-freeze", c->no_freeze}};
+                   {"--no-freeze", c->no_freeze},
+                   {"--nd-keep-norm", c->nd_keep_norm},
+                   {"--no-nd-keep-norm", c->no_nd_keep_norm}};
     int count = 0;
     *text = 0;
     for (int i = 0; of_nd && i < BL_COUNT(options); i++) {

@@ -48,7 +48,7 @@ struct bl_common {
     int64_t warmup;              // steps; 0: not given
     float warmup_epochs;         // 0: not given
     struct bl_common_data data;
-    bool freeze, no_freeze, json, no_tune;
+    bool freeze, no_freeze, nd_keep_norm, no_nd_keep_norm, json, no_tune;
     const struct bl_option *options; // the table that it is filled from
 };
 void bl_common_init(struct bl_common *common);

@@ -196,7 +196,7 @@ static int run_compare(int argc, char **argv) {
         {"data", BL_OPT_TEXT, &c.data_spec, 0, 0, "SPEC",
          "fashion-mnist[:DIR], cifar10:DIR, folder:DIR, synthetic:3x32x32:10"},
         {"out", BL_OPT_TEXT, &c.out, 0, 0, "DIR", "a new folder for the results"},
-        {"norms", BL_OPT_TEXT, &c.norm_list, 0, 0, "A,B", "of bn, nd, none (bn,nd)"},
+        {"norms", BL_OPT_TEXT, &c.norm_list, 0, 0, "A,B", "of bn, gn, ln, nd, none (bn,nd)"},
         {"settings", BL_OPT_TEXT, &c.settings_text, 0, 0, "'A; B'",
          "further networks: '--refresh 5; small: --block 32; bn01: --norm bn --lr 0.01'"},
         {"sweep-lr", BL_OPT_TEXT, &c.sweep_text, 0, 0, "A,B",
@@ -216,8 +216,11 @@ static int run_compare(int argc, char **argv) {
                           BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE |
                           BL_COMMON_SIZE | BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS |
                           BL_COMMON_PRECISION);
-    int code = bl_options_parse(&bl_command_compare, table, argc, argv, NULL, &help);
-    if (!code && !help) code = compare(&c);
+    int operands = 0, code = bl_options_parse(&bl_command_compare, table, argc, argv, &operands, &help);
+    if (!code && !help && operands && argc > operands + 1)
+        code = bl_fail(BLANCH_EUSAGE, "compare takes options, to train, or folders of runs that are there, not both");
+    else if (!code && !help)
+        code = operands ? bl_compare_runs(argv + 1, operands) : compare(&c);
     close_compare(&c);
     return code;
 }
@@ -228,6 +231,9 @@ const struct bl_command bl_command_compare = {
     .usage = "usage: blanch compare --model NAME|FILE.json|FILE.onnx --data SPEC --out DIR [options]\n\n"
              "Trains one network per device, norm and setting, in turn, step by step, on the same batches. Prints what "
              "each layer\n"
-             "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n",
+             "costs; DIR gets report.html, compare.json, config.json and log.jsonl.\n\n"
+             "       blanch compare RUN RUN...\n\n"
+             "Trains nothing: says how runs of `train` on different numbers of ranks scale, and where their steps "
+             "go.\n",
     .run = run_compare,
 };

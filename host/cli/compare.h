@@ -16,6 +16,8 @@ struct bl_samples {
     double *value;
     size_t count, capacity;
 };
+/* Runs that are there, given by their folders: how they scale with their ranks. */
+int bl_compare_runs(char **paths, int count);
 int bl_samples_add(struct bl_samples *samples, double value);
 double bl_samples_quantile(const struct bl_samples *samples, double part); // NAN of none
 

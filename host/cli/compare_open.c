@@ -51,6 +51,9 @@ static int choose_blocks(struct bl_compare *c, struct bl_compare_run *run, struc
 }
 
 static int open_run(struct bl_compare *c, int device, const struct bl_compare_setting *setting) {
+    if (c->model->task != BL_CLASSIFY)
+        return bl_fail(BLANCH_EUSAGE, "%s generates images, and comparisons judge by accuracy: train it with each norm",
+                       c->model->name);
     struct bl_compare_run *run = &c->run[c->runs++];
     struct bl_network_options network = {
         .model = c->common.model,

@@ -91,7 +91,7 @@ static int add_rates(struct bl_compare *c) {
 static int parse_norm(const char *name, enum blanch_norm *norm) {
     int code = bl_norm_parse(name, norm);
     if (code || *norm != BLANCH_OWN) return code;
-    return bl_fail(BLANCH_EUSAGE, "a comparison takes bn, nd and none; what a file says itself is one of them");
+    return bl_fail(BLANCH_EUSAGE, "a comparison takes bn, gn, ln, nd and none; what a file says itself is one of them");
 }
 
 static int add_norm(struct bl_compare *c, const char *name) {
@@ -110,7 +110,7 @@ static int add_norms(struct bl_compare *c) {
     free(list);
     if (code) return code;
     if (!c->settings)
-        return bl_fail(BLANCH_EUSAGE, "--norms names nothing; it takes bn, nd, none, separated by commas");
+        return bl_fail(BLANCH_EUSAGE, "--norms names nothing; it takes bn, gn, ln, nd, none, separated by commas");
     if (c->sweep_text && !bl_compare_has(c, BLANCH_BN))
         return bl_fail(BLANCH_EUSAGE, "--sweep-lr is for batch norm, and --norms has no bn");
     return 0;
@@ -129,7 +129,7 @@ static int parse_words(struct words *words) {
     static const struct bl_command command = {.name = "--settings", .usage = ""};
     struct bl_option table[BL_MAX_OPTIONS];
     const struct bl_option own[] = {
-        {"norm", BL_OPT_TEXT, &words->common.norm, 0, 0, "bn|nd|none", ""},
+        {"norm", BL_OPT_TEXT, &words->common.norm, 0, 0, "bn|gn|ln|nd|none", ""},
         {"overhead-budget", BL_OPT_TEXT, &words->budget, 0, 0, "P%", ""},
         {0},
     };

@@ -86,12 +86,12 @@ static int end_epoch(struct bl_compare *c, struct bl_compare_run *run, uint64_t 
     if (!result) return code ? code : BLANCH_ENOMEM;
     result->epoch = (double)epoch + 1;
     result->train_loss = train.loss;
-    result->train_top1 = bl_percent_of(train.top1, train.count);
+    result->train_top1 = bl_accuracy(&train);
     result->train_top5 = bl_percent_of(train.top5, train.count);
     result->train_s = run->epoch_s;
     if (held) {
         *(tests ? &result->test_loss : &result->val_loss) = m.loss;
-        *(tests ? &result->test_top1 : &result->val_top1) = bl_percent_of(m.top1, m.count);
+        *(tests ? &result->test_top1 : &result->val_top1) = bl_judged(&m);
         *(tests ? &result->test_top5 : &result->val_top5) = bl_percent_of(m.top5, m.count);
         *(tests ? &result->test_s : &result->val_s) = seconds;
     }

@@ -1,8 +1,10 @@
 /* blanch eval: measures a run, or a file of weights, on a dataset. */
 #include "cli/common.h"
+#include "cli/overlays.h"
 #include "cli/weights.h"
 #include "io/files.h"
 #include "train/answers.h"
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +27,12 @@ static void print(const struct bl_trained *t, const struct measured *m) {
     const struct blanch_metrics *sum = &m->metrics;
     printf("%s-%s, %s on %s (%s): %d images\n", t->net->model->name, bl_norm_name(t->net->options.norm),
            bl_shown(t->weights), bl_shown(t->data_spec), title(m), sum->count);
-    printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%  %.0f images/s\n", sum->loss, bl_percent_of(sum->top1, sum->count),
-           bl_percent_of(sum->top5, sum->count), sum->count / m->seconds);
+    if (sum->pixels)
+        printf("loss %.4f  mean IoU %.2f %%  pixels %.2f %%  %.0f images/s\n", sum->loss, sum->mean_iou,
+               bl_accuracy(sum), sum->count / m->seconds);
+    else
+        printf("loss %.4f  top-1 %.2f %%  top-5 %.2f %%  %.0f images/s\n", sum->loss, bl_accuracy(sum),
+               bl_percent_of(sum->top5, sum->count), sum->count / m->seconds);
 }
 
 /* --- text ------------------------------------------------------------------------------------- */
@@ -39,7 +45,8 @@ static void print_per_cent(double value) {
 }
 
 static void print_class(const struct bl_trained *t, const struct bl_scores *s, int c) {
-    printf("%5d  %-28.28s %9u", c, bl_shown(bl_trained_class(t, c)), s->class[c].images);
+    printf("%5d  %-28.28s %9" PRIu64, c, bl_shown(bl_trained_class(t, c)), s->class[c].images);
+    if (s->pixels) print_per_cent(s->class[c].iou);
     print_per_cent(s->class[c].precision);
     print_per_cent(s->class[c].recall);
     print_per_cent(s->class[c].f1);
@@ -60,19 +67,20 @@ static int next_worst(const struct bl_scores *s, int last) {
 
 static void print_classes(const struct bl_trained *t, const struct bl_scores *s) {
     const bool all = s->classes <= TABLE_CLASSES;
-    printf("\n%5s  %-28s %9s %9s %9s %9s\n", "class", all ? "" : "of least recall", "images", "precision", "recall",
-           "F1");
+    printf("\n%5s  %-28s %9s%s %9s %9s %9s\n", "class", all ? "" : "of least recall", s->pixels ? "pixels" : "images",
+           s->pixels ? "       IoU" : "", "precision", "recall", "F1");
     for (int c = 0; all && c < s->classes; c++) print_class(t, s, c);
     for (int c = next_worst(s, -1), i = 0; !all && c >= 0 && i < LISTED; c = next_worst(s, c), i++)
         print_class(t, s, c);
     printf("%5s  %-28s %9s", "", "mean of classes", "");
+    if (s->pixels) print_per_cent(s->mean_iou);
     print_per_cent(s->precision);
     print_per_cent(s->recall);
     print_per_cent(s->f1);
     putchar('\n');
 }
 
-static uint32_t times(const struct bl_scores *s, int label, int answer) {
+static uint64_t times(const struct bl_scores *s, int label, int answer) {
     if (label == answer) return s->class[label].right;
     for (size_t i = 0; i < s->confusions; i++)
         if (s->confused[i].label == label && s->confused[i].answer == answer) return s->confused[i].count;
@@ -83,16 +91,17 @@ static void print_confusion(const struct bl_trained *t, const struct bl_scores *
     if (s->classes > TABLE_CLASSES) {
         printf("\nmost often taken for another\n");
         for (size_t i = 0; i < s->confusions && i < LISTED; i++) {
-            printf("%9u  %s", s->confused[i].count, bl_shown(bl_trained_class(t, s->confused[i].label)));
+            printf("%9" PRIu64 "  %s", s->confused[i].count, bl_shown(bl_trained_class(t, s->confused[i].label)));
             printf(" for %s\n", bl_shown(bl_trained_class(t, s->confused[i].answer)));
         }
         return;
     }
-    printf("\nimages of a class (row), by what was answered (column)\n%5s", "");
-    for (int c = 0; c < s->classes; c++) printf(" %5d", c);
+    const int wide = s->pixels ? 9 : 5;
+    printf("\n%s of a class (row), by what was answered (column)\n%5s", s->pixels ? "pixels" : "images", "");
+    for (int c = 0; c < s->classes; c++) printf(" %*d", wide, c);
     for (int label = 0; label < s->classes; label++) {
         printf("\n%5d", label);
-        for (int answer = 0; answer < s->classes; answer++) printf(" %5u", times(s, label, answer));
+        for (int answer = 0; answer < s->classes; answer++) printf(" %*" PRIu64, wide, times(s, label, answer));
     }
     putchar('\n');
 }
@@ -107,8 +116,14 @@ static void add_json(cJSON *json, const struct measured *m) {
     cJSON_AddStringToObject(json, "split", title(m));
     cJSON_AddNumberToObject(json, "images", m->metrics.count);
     cJSON_AddItemToObject(json, "loss", bl_json_number(m->metrics.loss, 9));
-    cJSON_AddItemToObject(json, "top1", bl_json_number(bl_percent_of(m->metrics.top1, m->metrics.count), 6));
-    cJSON_AddItemToObject(json, "top5", bl_json_number(bl_percent_of(m->metrics.top5, m->metrics.count), 6));
+    if (m->metrics.pixels) {
+        cJSON_AddNumberToObject(json, "pixels", (double)m->metrics.pixels);
+        cJSON_AddItemToObject(json, "mean_iou", bl_json_number(m->metrics.mean_iou, 6));
+        cJSON_AddItemToObject(json, "pixel_accuracy", bl_json_number(bl_accuracy(&m->metrics), 6));
+    } else {
+        cJSON_AddItemToObject(json, "top1", bl_json_number(bl_accuracy(&m->metrics), 6));
+        cJSON_AddItemToObject(json, "top5", bl_json_number(bl_percent_of(m->metrics.top5, m->metrics.count), 6));
+    }
     cJSON_AddItemToObject(json, "seconds", bl_json_number(m->seconds, 5));
 }
 
@@ -170,6 +185,7 @@ static int measure(struct bl_trained *t, int wanted, struct measured m[BL_SPLITS
         sum.seconds += one->seconds;
         ++*count;
     }
+    if (sum.metrics.pixels) sum.metrics.mean_iou = bl_answers_mean_iou(&sum.answers);
     if (wanted == BL_SPLITS) m[(*count)++] = sum;
     struct measured *last = &m[*count - 1];
     return code ? code : bl_scores_make(&last->scores, &last->answers, t->net->options.classes);
@@ -191,9 +207,19 @@ static int choose(const struct bl_trained *t, const char *text, bool train) {
     return split;
 }
 
-static int report(const struct bl_trained *t, const struct measured *m, int count, const struct bl_weights_options *o) {
+/* Of the first split that was measured; they too are for `report`, and may be in the way of nothing. */
+static int write_overlays(struct bl_trained *t, const struct measured *m, const char *run) {
+    char *path = bl_format("%s/overlays.png", run);
+    int code = path ? bl_overlays_write(t, m->split, path) : BLANCH_ENOMEM;
+    free(path);
+    if (code == BLANCH_EIO) bl_progress_line(NULL, "warning: %s", blanch_error_message());
+    return code == BLANCH_EIO ? 0 : code;
+}
+
+static int report(struct bl_trained *t, const struct measured *m, int count, const struct bl_weights_options *o) {
     cJSON *json = document(t, m, count, &o->common);
     int code = o->run ? write_json(o->run, json) : 0;
+    if (!code && o->run && m->metrics.pixels) code = write_overlays(t, m, o->run);
     if (!code && o->common.json) return bl_print_json(json);
     cJSON_Delete(json);
     if (code) return code;
@@ -254,8 +280,9 @@ const struct bl_command bl_command_eval = {
              "       blanch eval --weights FILE [--model NAME --norm bn|nd|none] --data SPEC [options]\n"
              "\n"
              "Prints the mean loss and the share of images whose class is the likeliest (top-1) or among the five\n"
-             "likeliest (top-5); then each class's precision and recall, and which are taken for which. With --run, "
-             "eval.json\n"
-             "in DIR has all of it, and `blanch report DIR` shows it.\n",
+             "likeliest (top-5); then each class's precision and recall, and which are taken for which; of a network "
+             "that\n"
+             "labels pixels the share of them that is right and each class's intersection over union. With --run,\n"
+             "eval.json in DIR has all of it, overlays.png some masks, and `blanch report DIR` shows them.\n",
     .run = run,
 };

@@ -2,6 +2,7 @@
 #include "cli/common.h"
 #include "cli/weights.h"
 #include "io/safetensors.h"
+#include "train/calibrate.h"
 #include "train/export.h"
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,9 @@
 struct export {
     struct bl_weights_options weights;
     const char *onnx, *safetensors, *precision;
+    int images; // that ranges of 8 bits are found by
+    enum bl_type type;
+    struct bl_calibration calibration; // of 8 bits
 };
 
 static cJSON *names_of(const struct bl_trained *t, int classes) {
@@ -44,8 +48,7 @@ static int open_source(struct source *source, const struct bl_trained *t, struct
 
 /* --- the network ------------------------------------------------------------------------------ */
 
-static int write(const struct export *e, enum blanch_precision precision, const struct bl_trained *t,
-                 struct bl_network_options *network) {
+static int write(struct export *e, const struct bl_trained *t, struct bl_network_options *network) {
     struct bl_graph *graph = NULL;
     struct source source = {0};
     int code = bl_export_graph(&graph, t->model, network);
@@ -57,9 +60,11 @@ static int write(const struct export *e, enum blanch_precision precision, const 
             .norm = network->norm,
             .files = {.path = e->onnx,
                       .weights = e->safetensors,
-                      .type = precision == BLANCH_FP16 ? BL_F16 : BL_F32,
+                      .type = e->type == BL_F16 ? BL_F16 : BL_F32,
                       .values = read_values,
-                      .context = &source},
+                      .context = &source,
+                      .input_range = e->type == BL_I8 ? bl_calibration_input : NULL,
+                      .range_context = &e->calibration},
             .class_names = named ? names_of(t, (int)bl_graph_out(graph)->c) : NULL,
             .view = &t->view,
         };
@@ -85,26 +90,80 @@ static int check_files(const struct export *e, const struct bl_trained *t) {
     return 0;
 }
 
-static int export(const struct export *e) {
+/* --- 8 bits ----------------------------------------------------------------------------------- */
+
+static int check_precision(struct export *e) {
+    enum blanch_precision precision;
+    const bool int8 = e->precision && !strcmp(e->precision, "int8");
+    int code = int8 ? 0 : bl_precision_parse(e->precision, &precision);
+    if (code || (!int8 && precision == BLANCH_BF16))
+        return bl_fail(BLANCH_EUSAGE, "--precision takes fp32, fp16 or int8 here, not '%s'", e->precision);
+    e->type = int8 ? BL_I8 : precision == BLANCH_FP16 ? BL_F16 : BL_F32;
+    if (!int8) return 0;
+    e->weights.needs_data = true;
+    return e->onnx ? 0 : bl_fail(BLANCH_EUSAGE, "--precision int8 writes ONNX: give --onnx FILE");
+}
+
+static int top1(struct blanch_network *net, const struct bl_trained *of, enum bl_split split, double *value) {
+    struct blanch_metrics metrics;
+    int code = bl_network_test(net, of->data, split, &of->view, &metrics, NULL);
+    *value = bl_percent_of(metrics.top1, metrics.count);
+    return code;
+}
+
+/* What 8 bits cost is measured with the file that was written, as whoever reads it finds it. */
+static int compare(const struct export *e, const struct bl_trained *live) {
+    const enum bl_split split = bl_dataset_count(live->data, BL_TEST)  ? BL_TEST
+                                : bl_dataset_count(live->data, BL_VAL) ? BL_VAL
+                                                                       : BL_TRAIN;
+    struct bl_weights_options of = {.batch = live->net->options.batch};
+    struct bl_trained read;
+    double before = 0, after = 0;
+    bl_common_init(&of.common);
+    of.common.model = e->onnx, of.common.device = e->weights.common.device;
+    of.common.max_alloc = e->weights.common.max_alloc;
+    int code = top1(live->net, live, split, &before);
+    if (code || (code = bl_trained_open(&read, &of))) return code;
+    code = top1(read.net, live, split, &after);
+    bl_trained_close(&read);
+    if (!code)
+        printf("%s images: top-1 %.2f %% before, %.2f %% with 8 bits (ranges of %d %s images)\n", bl_split_name(split),
+               before, after, e->calibration.images, bl_split_name(BL_TRAIN));
+    return code;
+}
+
+static int export_int8(struct export *e, const struct bl_trained *t, struct bl_network_options *network) {
+    struct bl_trained live;
+    int code = bl_trained_open(&live, &e->weights);
+    if (code) return code;
+    code = bl_dataset_check(live.data);
+    if (!code) code = bl_calibrate(&e->calibration, live.net, live.data, BL_TRAIN, &live.view, e->images);
+    if (!code) code = write(e, t, network);
+    if (!code) printf("%s: ONNX of 8 bits, opset %d\n", bl_shown(e->onnx), BL_ONNX_WRITTEN);
+    if (!code) code = compare(e, &live);
+    bl_calibration_free(&e->calibration);
+    bl_trained_close(&live);
+    return code;
+}
+
+static int export(struct export *e) {
     struct bl_trained trained;
     struct bl_network_options network;
     if (!e->onnx && !e->safetensors) return bl_fail(BLANCH_EUSAGE, "--onnx FILE or --safetensors FILE is missing");
-    enum blanch_precision precision;
     int code = e->onnx ? bl_onnx_check() : 0;
-    if (!code) code = bl_precision_parse(e->precision, &precision);
-    if (!code && precision == BLANCH_BF16) code = bl_fail(BLANCH_EUSAGE, "--precision takes fp32 or fp16 here");
+    if (!code) code = check_precision(e);
     if (code) return code;
     code = bl_trained_find(&trained, &e->weights, &network);
     if (!code) code = check_files(e, &trained);
-    if (!code) code = write(e, precision, &trained, &network);
-    if (!code && e->onnx) printf("%s: ONNX, opset %d\n", bl_shown(e->onnx), BL_ONNX_WRITTEN);
+    if (!code) code = e->type == BL_I8 ? export_int8(e, &trained, &network) : write(e, &trained, &network);
+    if (!code && e->onnx && e->type != BL_I8) printf("%s: ONNX, opset %d\n", bl_shown(e->onnx), BL_ONNX_WRITTEN);
     if (!code && e->safetensors) printf("%s: the folded weights\n", bl_shown(e->safetensors));
     bl_trained_close(&trained);
     return code;
 }
 
 static int run(int argc, char **argv) {
-    struct export e = {0};
+    struct export e = {.images = 512};
     struct bl_weights_options *o = &e.weights;
     bool help;
     bl_common_init(&o->common);
@@ -116,11 +175,13 @@ static int run(int argc, char **argv) {
          "the dataset that gives classes and normalisation (with --weights)"},
         {"onnx", BL_OPT_TEXT, &e.onnx, 0, 0, "FILE", "writes the network as ONNX"},
         {"safetensors", BL_OPT_TEXT, &e.safetensors, 0, 0, "FILE", "writes its folded weights, by the same names"},
-        {"precision", BL_OPT_TEXT, &e.precision, 0, 0, "fp32|fp16", "of weights and arithmetic (fp32)"},
+        {"precision", BL_OPT_TEXT, &e.precision, 0, 0, "fp32|fp16|int8", "of weights and arithmetic (fp32)"},
+        {"calibrate", BL_OPT_INT, &e.images, 1, 1 << 24, "N",
+         "int8: training images of --data, or of the run's data, that ranges are found by (512)"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
-    bl_common_options(options, own, &o->common, BL_COMMON_NETWORK | BL_COMMON_ND);
+    bl_common_options(options, own, &o->common, BL_COMMON_NETWORK | BL_COMMON_DEVICE | BL_COMMON_ND);
     int code = bl_options_parse(&bl_command_export, options, argc, argv, NULL, &help);
     return code || help ? code : export(&e);
 }
@@ -128,13 +189,16 @@ static int run(int argc, char **argv) {
 const struct bl_command bl_command_export = {
     .name = "export",
     .summary = "writes a trained network for inference, as ONNX",
-    .usage = "usage: blanch export --run DIR [--best] --onnx FILE [--safetensors FILE] [options]\n"
-             "       blanch export --weights FILE --model NAME --norm bn|nd|none [--data SPEC] --onnx FILE [options]\n"
-             "       blanch export --model FILE.onnx --onnx FILE [options]\n"
-             "\n"
-             "Writes the network as it is in evaluation: batch norm is folded into convolutions, network deconvolution "
-             "into\n"
-             "weights and biases; the batch is open, and class names, mean and deviation stand in the metadata\n"
-             "(docs/onnx.md). No device is needed.\n",
+    .usage =
+        "usage: blanch export --run DIR [--best] --onnx FILE [--safetensors FILE] [options]\n"
+        "       blanch export --weights FILE --model NAME --norm bn|nd|none [--data SPEC] --onnx FILE [options]\n"
+        "       blanch export --model FILE.onnx --onnx FILE [options]\n"
+        "\n"
+        "Writes the network as it is in evaluation: batch norm is folded into convolutions, network deconvolution "
+        "into\n"
+        "weights and biases; the batch is open, and class names, mean and deviation stand in the metadata\n"
+        "(docs/onnx.md). No device is needed, but for int8: weights have 8 bits then, by a scale of each output, and "
+        "layers'\n"
+        "inputs, by the range that images of the training set give them; top-1 before and after is printed.\n",
     .run = run,
 };

@@ -7,10 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static const char launched[] = "BLANCH_LAUNCHED"; // in the environment of ranks: their standard input says when to stop
+
+#define INTRODUCTION "blanch-rank " // PID NAME
+enum { MOST_WATCHED = 64 };         // ranks
 
 /* --- what is started ---------------------------------------------------------------------------- */
 
@@ -64,8 +68,16 @@ static void become(const char *const *arguments, int input, int output) {
 
 /* --- what is said ------------------------------------------------------------------------------- */
 
+/* Of a rank, by its first line. Where one is lost MPICH's mpiexec kills the others before they can say so. */
+struct process {
+    int ended; // readable when it has; negative: the system does not tell
+    char name[100];
+};
 struct lines {
     char text[4096], noise[300]; // the line so far; the first of MPI's own
+    struct process process[MOST_WATCHED];
+    int processes;
+    const struct process *first; // that has ended; NULL: none yet
     size_t length;
     bool boxed, told; // within a box of MPI's; a line of this program's that ends it
 };
@@ -89,9 +101,23 @@ static bool is_noise(struct lines *l) {
     return noise;
 }
 
+/* A rank's first line, which is for this process alone. */
+static bool is_introduction(struct lines *l) {
+    struct process p = {.ended = -1};
+    long pid;
+    if (sscanf(l->text, INTRODUCTION "%ld %99[^\n]", &pid, p.name) != 2) return false;
+    if (l->processes == MOST_WATCHED) return true;
+#ifdef SYS_pidfd_open
+    p.ended = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+#endif
+    l->process[l->processes++] = p;
+    return true;
+}
+
 static void end_line(struct lines *l) {
     l->text[l->length] = 0;
     l->length = 0;
+    if (is_introduction(l)) return;
     if (is_noise(l)) return;
     l->told |= !strncmp(l->text, "blanch: ", 8);
     fprintf(stderr, "%s\n", l->text);
@@ -111,11 +137,15 @@ static void pass_on(struct lines *l, int from, int to) {
     char part[4096];
     bool asked = false;
     for (;;) {
-        struct pollfd ready = {.fd = from, .events = POLLIN};
-        const int count = poll(&ready, 1, 100);
+        struct pollfd ready[1 + MOST_WATCHED] = {{.fd = from, .events = POLLIN}};
+        for (int i = 0; i < l->processes; i++)
+            ready[1 + i] = (struct pollfd){.fd = l->first ? -1 : l->process[i].ended, .events = POLLIN};
+        const int count = poll(ready, 1 + (nfds_t)l->processes, 100);
+        for (int i = 0; i < l->processes && count > 0 && !l->first; i++)
+            if (ready[1 + i].revents) l->first = &l->process[i];
         if (blanch_stop_requested() && !asked) asked = write(to, "stop\n", 5) == 5;
         if (count < 0 && errno != EINTR) return;
-        if (count <= 0) continue;
+        if (count <= 0 || !ready[0].revents) continue;
         const ssize_t length = read(from, part, sizeof part);
         if (length <= 0 && !(length < 0 && errno == EINTR)) break;
         if (length > 0) take(l, part, (size_t)length);
@@ -128,7 +158,10 @@ static void pass_on(struct lines *l, int from, int to) {
 static int status_of(const struct lines *l, int status) {
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
     if (code == 0 || ((code <= 3 || code == 130) && l->told)) return code;
-    if (!l->told) fprintf(stderr, "blanch: MPI has failed (status %d)%s%s\n", code, *l->noise ? ": " : "", l->noise);
+    if (!l->told && l->first)
+        fprintf(stderr, "blanch: %s is gone: killed, or out of memory\n", l->first->name);
+    else if (!l->told)
+        fprintf(stderr, "blanch: MPI has failed (status %d)%s%s\n", code, *l->noise ? ": " : "", l->noise);
     return 3;
 }
 
@@ -146,6 +179,8 @@ static int run(const char *const *arguments) {
     pass_on(&lines, output[0], input[1]);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     close(input[1]), close(output[0]);
+    for (int i = 0; i < lines.processes; i++)
+        if (lines.process[i].ended >= 0) close(lines.process[i].ended);
     return status_of(&lines, status);
 }
 
@@ -172,9 +207,11 @@ static void *watch(void *unused) {
     return NULL;
 }
 
-int bl_launched_watch(void) {
+int bl_launched_begin(const struct bl_ranks *ranks) {
     pthread_t thread;
     if (!getenv(launched)) return 0;
+    fprintf(stderr, INTRODUCTION "%d rank %d (%s)\n", ranks->own->pid, ranks->rank, ranks->own->host);
+    if (ranks->rank) return 0;
     if (pthread_create(&thread, NULL, watch, NULL)) return bl_fail(BLANCH_ENOMEM, "the system starts no thread");
     pthread_detach(thread);
     return 0;

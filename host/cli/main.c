@@ -13,9 +13,10 @@
 #include <unistd.h>
 
 static const struct bl_command *const commands[] = {
-    &bl_command_devices, &bl_command_models, &bl_command_train,  &bl_command_eval,   &bl_command_predict,
-    &bl_command_compare, &bl_command_bench,  &bl_command_tune,   &bl_command_study,  &bl_command_suite,
-    &bl_command_check,   &bl_command_report, &bl_command_export, &bl_command_doctor, NULL,
+    &bl_command_devices, &bl_command_models, &bl_command_train,   &bl_command_eval,
+    &bl_command_predict, &bl_command_sample, &bl_command_compare, &bl_command_bench,
+    &bl_command_tune,    &bl_command_study,  &bl_command_suite,   &bl_command_check,
+    &bl_command_report,  &bl_command_export, &bl_command_doctor,  NULL,
 };
 
 int bl_exit_status(int code) {

@@ -88,8 +88,13 @@ static void print_node(const struct bl_node *node) {
 static int show_text(const struct blanch_model *model, const struct bl_network_options *options,
                      const struct bl_graph *graph) {
     const struct blanch_tensor *x = bl_graph_in(graph);
-    printf("%s-%s: %s; input %lldx%lldx%lld, %d classes\n\n", bl_shown(model->name), bl_norm_name(options->norm),
-           bl_shown(model->summary), (long long)x->c, (long long)x->h, (long long)x->w, (int)bl_graph_out(graph)->c);
+    const struct blanch_tensor *y = bl_graph_out(graph);
+    printf("%s-%s: %s; input %lldx%lldx%lld, ", bl_shown(model->name), bl_norm_name(options->norm),
+           bl_shown(model->summary), (long long)x->c, (long long)x->h, (long long)x->w);
+    if (model->task == BL_GENERATE)
+        printf("makes %lldx%lldx%lld\n\n", (long long)y->c, (long long)y->h, (long long)y->w);
+    else
+        printf("%d classes\n\n", (int)y->c);
     printf("%-40s %-18s %-14s %12s %14s\n", "layer", "operation", "output", "parameters", "multiply-adds");
     for (int i = 0; i < bl_graph_nodes(graph); i++) print_node(bl_graph_node(graph, i));
     printf("%-40s %-18s %-14s %12lld %14.0f\n", "total", "", "", (long long)bl_graph_trainable(graph),
@@ -102,6 +107,7 @@ static int show_json(const struct blanch_model *model, const struct bl_network_o
                      const struct bl_common *common) {
     cJSON *json = bl_document("model", 2, NULL, bl_options_json(common->options));
     cJSON_AddStringToObject(json, "model", model->name);
+    if (model->task == BL_GENERATE) cJSON_AddStringToObject(json, "task", "generate"); // it is read by its name alone
     cJSON_AddStringToObject(json, "norm", bl_norm_name(options->norm));
     cJSON_AddStringToObject(json, "summary", model->summary);
     int code = bl_model_describe(model, options, json);
@@ -131,8 +137,8 @@ static int run(int argc, char **argv) {
     int count = 0, code;
     bl_common_init(&common);
     const struct bl_option own[] = {
-        {"norm", BL_OPT_TEXT, &common.norm, 0, 0, "bn|nd|none|own",
-         "batch norm, network deconvolution, neither; as FILE says, else bn (the default)"},
+        {"norm", BL_OPT_TEXT, &common.norm, 0, 0, "bn|gn|ln|nd|none|own",
+         "batch, group or layer norm, network deconvolution, no norm; as FILE says, else bn (the default)"},
         {"classes", BL_OPT_INT, &network.classes, 1, 1 << 20, "N",
          "the number of classes (default: the network's own)"},
         {0},
@@ -165,7 +171,7 @@ const struct bl_command bl_command_models = {
     .summary = "lists the networks, or one network's layers",
     .usage =
         "usage: blanch models [--json]\n"
-        "       blanch models NAME|FILE.json|FILE.onnx [--norm bn|nd|none|own] [options]\n"
+        "       blanch models NAME|FILE.json|FILE.onnx [--norm bn|gn|ln|nd|none|own] [options]\n"
         "\n"
         "Lists the networks; with a name, its layers with their output shapes, parameters, and the multiply-adds of\n"
         "one image's forward pass.\n",

@@ -1,7 +1,9 @@
 /* blanch predict: classifies images. */
 #include "cli/common.h"
+#include "cli/overlays.h"
 #include "cli/weights.h"
 #include "io/files.h"
+#include "io/png.h"
 #include "base/replace.h"
 #include "report/html.h"
 #include <math.h>
@@ -14,9 +16,10 @@ enum { BEST = 5, MOST_BEST = 1000 };
 struct predict {
     struct bl_weights_options o;
     struct bl_trained t;
-    int best;        // classes of an image
-    const char *csv; // file; NULL: none
-    int status;      // the exit status that images which were left out ask for
+    int best;          // classes of an image
+    const char *csv;   // file; NULL: none
+    const char *masks; // folder of the masks of a network that labels pixels
+    int status;        // the exit status that images which were left out ask for
     float *image, *logits;
     int *order;             // (best) of an image's classes
     cJSON *json;            // NULL: not wanted
@@ -100,10 +103,39 @@ static int logits_of(struct predict *p) {
     return code ? code : bl_tensor_read(graph, bl_graph_out(graph), 1, p->logits);
 }
 
+/* The mask of an image, with a palette: FOLDER/NAME.png. */
+static int write_mask(struct predict *p, const char *path) {
+    const struct bl_view *view = &p->t.view;
+    const size_t pixels = (size_t)view->height * (size_t)view->width;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    uint8_t palette[256][3], *answers = bl_calloc(pixels, 1);
+    char *to = bl_format("%s/%.*s.png", p->masks, dot ? (int)(dot - name) : (int)strlen(name), name);
+    for (int i = 0; i < 256; i++) bl_png_class_colour(i, palette[i]);
+    for (size_t i = 0; i < bl_network_logit_count(p->t.net); i++)
+        if (!isfinite(p->logits[i])) {
+            free(answers), free(to);
+            return bl_fail(BLANCH_EDIVERGED, "%s: what the network computes is not finite", path);
+        }
+    int code = answers && to ? 0 : BLANCH_ENOMEM;
+    if (!code) bl_likeliest_pixels(p->logits, p->t.net->options.classes, pixels, answers);
+    const struct bl_png_image mask = {answers, view->width, view->height, 1, palette[0], 256};
+    if (!code) code = bl_png_write(to, &mask);
+    if (!code && !p->json) printf("%s\n", bl_shown(to));
+    if (!code && p->json) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "image", path);
+        cJSON_AddStringToObject(json, "mask", to);
+        cJSON_AddItemToArray(p->json, json);
+    }
+    free(answers), free(to);
+    return code;
+}
+
 static int classify_one(struct predict *p, const char *path) {
     const int classes = p->t.net->options.classes;
     int code = bl_image_file(path, &p->t.view, p->image);
     if (!code) code = logits_of(p);
+    if (!code && p->masks) return write_mask(p, path);
     if (!code) code = softmax(p->logits, classes, path);
     if (!code) put(p, path, rank(p->logits, classes, p->order, p->best));
     return code ? code : p->out.error;
@@ -128,8 +160,17 @@ static int make_room(struct predict *p) {
     const struct bl_view *view = &p->t.view;
     const int classes = p->t.net->options.classes;
     if (p->best > classes) p->best = classes;
+    const bool pixels = bl_graph_pixels(p->t.net->graph) > 1;
+    if (pixels != (p->masks != NULL))
+        return bl_fail(BLANCH_EUSAGE,
+                       pixels ? "%s labels pixels: --masks FOLDER says where their masks are written"
+                              : "%s labels whole images: leave --masks out",
+                       p->t.net->model->name);
+    if (p->masks && p->csv) return bl_fail(BLANCH_EUSAGE, "--csv is of whole images: leave it out beside --masks");
+    int made = p->masks ? bl_make_dirs(p->masks) : 0;
+    if (made) return made;
     p->image = bl_calloc((size_t)view->channels * (size_t)view->height * (size_t)view->width, sizeof *p->image);
-    p->logits = bl_calloc((size_t)classes, sizeof *p->logits);
+    p->logits = bl_calloc(bl_network_logit_count(p->t.net), sizeof *p->logits);
     p->order = bl_calloc((size_t)p->best, sizeof *p->order);
     p->json = p->o.common.json ? cJSON_CreateArray() : NULL;
     if (!p->image || !p->logits || !p->order || (p->o.common.json && !p->json)) return BLANCH_ENOMEM;
@@ -199,7 +240,9 @@ static int predict(struct predict *p, char **named, int count) {
         return bl_fail(BLANCH_EUSAGE, "--data goes with --weights: a run knows its classes and its normalisation");
     int code = bl_trained_open(&p->t, &p->o);
     if (code) return code;
-    if (!(code = make_room(p)) && !(code = classify_all(p, named, count))) code = finish(p);
+    if (!(code = bl_network_check_kind(p->t.net, BL_CLASSIFY)) && !(code = make_room(p)) &&
+        !(code = classify_all(p, named, count)))
+        code = finish(p);
     bl_trained_close(&p->t);
     cJSON_Delete(p->json);
     free(p->image), free(p->logits), free(p->order), free(p->out.data);
@@ -222,6 +265,7 @@ static int run(int argc, char **argv) {
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
          "the dataset that gives classes and normalisation (with --weights)"},
         {"topk", BL_OPT_INT, &p.best, 1, MOST_BEST, "K", "classes of each image (5)"},
+        {"masks", BL_OPT_TEXT, &p.masks, 0, 0, "FOLDER", "of a network that labels pixels: a PNG of each image's"},
         {"csv", BL_OPT_TEXT, &p.csv, 0, 0, "FILE", "a row of each image, as comma-separated values, instead"},
         {0},
     };
@@ -242,8 +286,9 @@ const struct bl_command bl_command_predict = {
         "[options]\n"
         "\n"
         "Prints the five likeliest classes of each image, with their probabilities; of a folder, of all images below\n"
-        "it. --csv writes them to a file: image, class_1, probability_1, ... An image that cannot be read is named, "
-        "the\n"
-        "others are classified, and the exit status is 2.\n",
+        "it. --csv writes them to a file: image, class_1, probability_1, ... Of a network that labels pixels, --masks\n"
+        "FOLDER gets a PNG of each image, its indices the classes. An image that cannot be read is named, the others "
+        "are\n"
+        "classified, and the exit status is 2.\n",
     .run = run,
 };

@@ -1,11 +1,7 @@
 /* blanch study: cells of the reproduction's tables, one run directory each, beside the published values. */
-#include "base/private.h"
-#include "base/replace.h"
 #include "base/text.h"
+#include "cli/ablation.h"
 #include "cli/common.h"
-#include "cli/study.h"
-#include "cli/tune.h"
-#include "io/directory.h"
 #include "io/files.h"
 #include "train/train.h"
 #include <math.h>
@@ -24,7 +20,7 @@ struct choices {
 
 struct study {
     const char *data, *out, *dataset;
-    const char *networks_text, *norms_text, *epochs_text;
+    const char *networks_text, *norms_text, *epochs_text, *ablation;
     struct choices networks, norms, epochs;
     int attempts;
     int64_t steps;
@@ -171,29 +167,6 @@ static double time_left(const struct study *s) {
     return done > 0 ? open * took / done : -1;
 }
 
-static void say_time(char *text, size_t size, double seconds) {
-    if (seconds < 0)
-        *text = 0;
-    else if (seconds < 5400)
-        snprintf(text, size, "; about %.0f min left in all", ceil(seconds / 60));
-    else
-        snprintf(text, size, "; about %.1f h left in all", seconds / 3600);
-}
-
-struct screen {
-    struct bl_progress *progress;
-    const char *title;
-};
-
-static void listen(void *context, enum bl_train_event event, int64_t step, int64_t steps, const char *text) {
-    struct screen *screen = context;
-    if (event == BL_TRAIN_STEP) {
-        if (!screen->progress) screen->progress = bl_progress_start(screen->title, steps);
-        bl_progress_step(screen->progress, step, "%s", text);
-    } else if (event != BL_TRAIN_DONE)
-        bl_progress_line(screen->progress, "%s%s", event == BL_TRAIN_WARNING ? "warning: " : "", text);
-}
-
 /* Table 1 takes train's defaults; Table 2 has its own. A started cell goes on by its config.json. */
 static void settings(const struct study *s, const struct bl_cell *cell, struct bl_train_options *o) {
     bool imagenet = !strcmp(cell->dataset, "imagenet");
@@ -219,77 +192,27 @@ static void settings(const struct study *s, const struct bl_cell *cell, struct b
     o->update.lr = !strcmp(cell->norm, "none") ? 0.01f : 0.1f;
 }
 
-static int train_cell(struct study *s, struct bl_cell *cell, const char *name, const char *title) {
-    struct bl_train_options o;
-    struct screen screen = {NULL, title};
-    struct bl_first_use use = {0};
-    settings(s, cell, &o);
-    bl_first_use_init(&use, s->common.no_tune);
-    if (use.wanted) o.tune = &use.bounds;
-    char *out = bl_format("%s/%s", s->out, name);
-    int code = out ? 0 : BLANCH_ENOMEM;
-    o.out = out;
-    o.listener = listen;
-    o.context = &screen;
-    if (!code) code = bl_train(&o);
-    bl_progress_end(screen.progress);
-    free(out);
-    return code;
-}
-
-/* A cell that diverged is a result like another: it is kept, and the rest go on. They do too where one does not fit the
- * device, which is named. */
 static int run_cell(struct study *s, int index, int number, int open) {
     struct bl_cell *cell = &s->cells[index];
-    char name[128], left[64], title[64];
+    struct bl_train_options o;
+    char name[128], left[64];
     bl_cell_name(cell, name);
-    say_time(left, sizeof left, time_left(s));
-    snprintf(title, sizeof title, "cell %d/%d", number, open);
-    bl_progress_line(NULL, "cell %d of %d: %s%s%s", number, open, name, cell->has_checkpoint ? ", continued" : "",
-                     left);
-    int code = train_cell(s, cell, name, title);
-    if (code == BLANCH_EDIVERGED) {
-        char *message = bl_strdup(blanch_error_message());
-        if (!message) return BLANCH_ENOMEM;
-        bl_progress_line(NULL, "%s diverged: %s", name, message);
-        code = bl_cell_record_divergence(cell, s->out, message);
-        free(message);
-        if (!s->status) s->status = bl_exit_status(BLANCH_EDIVERGED);
-    } else if (code == BLANCH_ELIMIT) {
-        bl_print_error(bl_fail_in(code, "%s is left out", name));
-        s->status = bl_exit_status(code);
-        return 0;
-    } else if (code == BLANCH_EINTERRUPTED)
-        return bl_fail(code, "interrupted in %s; the same `blanch study` continues", name);
-    if (code) return bl_fail_in(code, "%s (cell %d of %d, the others are not run)", name, number, open);
-    return bl_cell_read(cell, s->out);
+    bl_study_say_time(left, sizeof left, time_left(s));
+    settings(s, cell, &o);
+    const struct bl_cell_place place = {s->out, name, left, number, open, s->common.no_tune};
+    return bl_cell_run(cell, &place, &o, &s->status);
 }
 
-/* Two at once would train the same cells. */
-static int take_lock(struct study *s) {
-    int code = bl_make_dirs(s->out);
-    bl_folder_warn(s->out);
-    if (!code) code = bl_lock_take(&s->lock, s->out, "study");
-    if (!code && s->lock.unsupported)
-        bl_progress_line(NULL, "%s is on a file system without locks: no other process may use it meanwhile", s->out);
-    return code;
-}
-
-/* What a process left that was killed when it had a result: no other process opens that run any more. */
 static int clear(const struct study *s, const struct bl_cell *cell) {
     char name[128];
     bl_cell_name(cell, name);
-    char *folder = bl_format("%s/%s", s->out, name);
-    if (!folder) return BLANCH_ENOMEM;
-    bl_replace_clear_path(folder);
-    free(folder);
-    return 0;
+    return bl_cell_clear(s->out, name);
 }
 
 static int run_cells(struct study *s) {
     int open = 0, number = 0;
     int code = plan(s);
-    if (code || (code = take_lock(s))) return code;
+    if (code || (code = bl_study_lock(&s->lock, s->out))) return code;
     for (int i = 0; i < s->count && !code; i++) {
         if (is_open(&s->cells[i]))
             open++;
@@ -316,6 +239,35 @@ static int print(struct study *s) {
     return code;
 }
 
+static bool is_ablation(const char *out) {
+    char *path = bl_format("%s/ablation.json", out);
+    bool found = path && bl_path_exists(path);
+    free(path);
+    return found;
+}
+
+static int ablate(struct study *s) {
+    const struct bl_common *common = &s->common;
+    const struct bl_ablation_call call = {.path = s->ablation,
+                                          .data = s->data,
+                                          .out = s->out,
+                                          .device = common->device,
+                                          .cache = common->data.cache,
+                                          .steps = s->steps,
+                                          .max_alloc = common->max_alloc,
+                                          .workers = common->data.workers,
+                                          .no_tune = common->no_tune,
+                                          .show = s->show,
+                                          .json = common->json};
+    if (s->networks_text || s->norms_text || s->epochs_text || s->dataset || s->attempts > 1 || s->drop_last)
+        return bl_fail(BLANCH_EUSAGE, "--ablation FILE says networks, norms, length and seeds: leave --networks, "
+                                      "--norms, --epochs, --attempts, --dataset and --drop-last out");
+    if (common->precision) return bl_fail(BLANCH_EUSAGE, "--precision goes into the file's \"base\" or \"grid\"");
+    if (!s->show) bl_end_in_order();
+    int code = bl_ablation_run(&call, bl_options_json(common->options), &s->status);
+    return code ? code : s->status;
+}
+
 static int run(int argc, char **argv) {
     struct study s = {.attempts = 1};
     bool help;
@@ -329,7 +281,9 @@ static int run(int argc, char **argv) {
         {"epochs", BL_OPT_TEXT, &s.epochs_text, 0, 0, "A,B", "published are 1, 20, 100; imagenet 90 (1; 90)"},
         {"attempts", BL_OPT_INT, &s.attempts, 1, 100, "N", "runs of each cell, with the seeds 0 to N-1 (1)"},
         {"steps", BL_OPT_INT64, &s.steps, 1, 1e12, "N",
-         "shortens cells to N steps, to try the command; compared with nothing"},
+         "shortens cells to N steps, to try the command; of an ablation the length"},
+        {"ablation", BL_OPT_TEXT, &s.ablation, 0, 0, "FILE",
+         "runs what this JSON varies, in place of the study's cells"},
         {"drop-last", BL_OPT_FLAG, &s.drop_last, 0, 0, NULL, "leaves every partial batch out"},
         {"show", BL_OPT_FLAG, &s.show, 0, 0, NULL, "prints the table of what is there, runs nothing"},
         {0},
@@ -341,6 +295,7 @@ static int run(int argc, char **argv) {
     int code = bl_options_parse(&bl_command_study, options, argc, argv, NULL, &help);
     if (code || help) return code;
     if (!s.out) return bl_fail(BLANCH_EUSAGE, "--out is missing: the study's folder");
+    if (s.ablation || (s.show && is_ablation(s.out))) return ablate(&s);
     if (!s.show && !s.data) return bl_fail(BLANCH_EUSAGE, "--data is missing: cifar10:DIR, cifar100:DIR, folder:DIR");
     if (!s.show) {
         bl_end_in_order();
@@ -360,6 +315,7 @@ const struct bl_command bl_command_study = {
     .summary = "repeats cells of the published study, beside its values",
     .usage =
         "usage: blanch study --data SPEC --out DIR [options]\n"
+        "       blanch study --ablation FILE [--data SPEC] --out DIR [--steps N]\n"
         "       blanch study --show --out DIR [--json]\n"
         "\n"
         "Trains the networks of the reproduction of Network Deconvolution (arXiv 2410.01189, Tables 1 and 2) with the\n"
@@ -367,6 +323,12 @@ const struct bl_command bl_command_study = {
         "reproduction. A cell is a network, a norm, a number of epochs and an attempt; each is a run directory\n"
         "DIR/DATASET-NETWORK-NORM-EPOCHS-aATTEMPT. After an interruption (Ctrl-C) the same command goes on where it\n"
         "stopped; a finished cell is never repeated, and one that diverged counts as finished. To run a cell again,\n"
-        "delete its directory. The table shows all cells of DIR, with the data and devices that they ran on.\n",
+        "delete its directory. The table shows all cells of DIR, with the data and devices that they ran on.\n"
+        "\n"
+        "--ablation runs a grid of options of `train` in the same way: FILE is JSON with \"data\", \"models\", "
+        "\"steps\",\n"
+        "\"seeds\", \"base\" (options for all), \"grid\" (options with their values) and \"best\" (which of them are "
+        "swept\n"
+        "with the first seed; each setting goes on with its best). DIR/ablation.html has the curves.\n",
     .run = run,
 };

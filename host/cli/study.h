@@ -3,7 +3,9 @@
 #define BL_STUDY_H
 
 #include "cli.h"
+#include "io/directory.h"
 #include "io/document.h"
+#include "train/train.h"
 
 /* One published cell, from tests/reference/study by study_facts.py. Accuracies are test top-1 in per cent; NAN: not
  * stated. */
@@ -25,6 +27,7 @@ struct bl_cell {
     enum bl_cell_state state;
     bool has_checkpoint;
     int epochs_done;
+    int64_t steps_done;
     double test_top1, train_top1; // of the last epoch; NAN: none yet
     double train_s, test_s;       // of all epochs so far
     char data[256];               // of its config.json; empty: none yet
@@ -35,10 +38,26 @@ struct bl_cell {
 extern const char *const bl_cell_states[];
 void bl_cell_name(const struct bl_cell *cell, char name[128]);
 int bl_cell_read(struct bl_cell *cell, const char *dir);
-int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const char *message);
+/* What a run directory says of it, which may have any name: all but the names. epochs and steps are its length. */
+int bl_cell_read_folder(struct bl_cell *cell, const char *folder);
+int bl_cell_record_divergence(const char *folder, const char *message);
 /* All cells of a folder, sorted as the table shows them; malloc'd. One whose files cannot be read is named on standard
  * error, counted in *left_out, and is none of them. */
 int bl_cells_find(const char *dir, struct bl_cell **cells, int *count, int *left_out);
+
+/* Where a cell is run: its folder out/name, `number` of `count` that are. */
+struct bl_cell_place {
+    const char *out, *name, *left; // left: what is said of the time, or ""
+    int number, count;
+    bool no_tune;
+};
+/* Trains it by o, whose folder and listener are set here, and reads it again. *status becomes that of the process where
+ * the cell diverged or is left out. */
+int bl_cell_run(struct bl_cell *cell, const struct bl_cell_place *place, const struct bl_train_options *o, int *status);
+/* What a process left that was killed when it had a result: no other process opens that run any more. */
+int bl_cell_clear(const char *out, const char *name);
+void bl_study_say_time(char *text, size_t size, double seconds); // "; about 5 min left in all"; NAN, negative: ""
+int bl_study_lock(struct bl_lock *lock, const char *out);        // two at once would train the same cells
 
 int bl_study_print(const struct bl_cell *cells, int count);
 cJSON *bl_study_json(const char *dir, cJSON *settings, const struct bl_cell *cells, int count); // takes settings over

@@ -111,7 +111,7 @@ static int read_log(struct bl_cell *cell, const char *path) {
             take_epoch(cell, json);
             tested = true;
         } else if (!strcmp(type, "step")) {
-            step = count_of(json, "step");
+            cell->steps_done = step = count_of(json, "step");
             tested = false;
         }
         cJSON_Delete(json);
@@ -132,18 +132,13 @@ static int read_divergence(struct bl_cell *cell, const char *path) {
     return code;
 }
 
-static char *file_of(const struct bl_cell *cell, const char *dir, const char *file) {
-    char name[128];
-    bl_cell_name(cell, name);
-    return bl_format("%s/%s/%s", dir, name, file);
-}
-
-int bl_cell_read(struct bl_cell *cell, const char *dir) {
-    char *config = file_of(cell, dir, "config.json"), *log = file_of(cell, dir, "log.jsonl");
-    char *diverged = file_of(cell, dir, "diverged.json"), *folder = file_of(cell, dir, "");
-    int code = config && log && diverged && folder ? 0 : BLANCH_ENOMEM;
+int bl_cell_read_folder(struct bl_cell *cell, const char *folder) {
+    char *config = bl_format("%s/config.json", folder), *log = bl_format("%s/log.jsonl", folder);
+    char *diverged = bl_format("%s/diverged.json", folder);
+    int code = config && log && diverged ? 0 : BLANCH_ENOMEM;
     cell->test_top1 = cell->train_top1 = NAN;
     cell->train_s = cell->test_s = cell->epochs_done = 0;
+    cell->steps_done = 0;
     cell->state = BL_CELL_NEW;
     if (!code && bl_path_exists(folder)) {
         cell->state = BL_CELL_STARTED;
@@ -151,21 +146,29 @@ int bl_cell_read(struct bl_cell *cell, const char *dir) {
         if (!(code = read_config(cell, config)) && !(code = read_log(cell, log)))
             code = read_divergence(cell, diverged);
     }
-    char *const paths[] = {config, log, diverged, folder};
+    char *const paths[] = {config, log, diverged};
     for (int i = 0; i < BL_COUNT(paths); i++) free(paths[i]);
+    return code;
+}
+
+int bl_cell_read(struct bl_cell *cell, const char *dir) {
+    char name[128];
+    bl_cell_name(cell, name);
+    char *folder = bl_format("%s/%s", dir, name);
+    int code = folder ? bl_cell_read_folder(cell, folder) : BLANCH_ENOMEM;
+    free(folder);
     return code;
 }
 
 /* --- writing -------------------------------------------------------------------------------- */
 
-int bl_cell_record_divergence(const struct bl_cell *cell, const char *dir, const char *message) {
-    char *folder = file_of(cell, dir, ""), *path = file_of(cell, dir, "diverged.json");
+int bl_cell_record_divergence(const char *folder, const char *message) {
+    char *path = bl_format("%s/diverged.json", folder);
     cJSON *json = bl_document("diverged", 2, NULL, NULL);
     cJSON_AddStringToObject(json, "message", message);
-    int code = folder && path && json ? bl_make_dirs(folder) : BLANCH_ENOMEM;
+    int code = path && json ? bl_make_dirs(folder) : BLANCH_ENOMEM;
     if (!code) code = bl_json_write(path, json);
     cJSON_Delete(json);
-    free(folder);
     free(path);
     return code;
 }

@@ -8,14 +8,15 @@ static int make_data(struct bl_timed *t) {
     size_t count = (size_t)n->batch * (size_t)n->channels * (size_t)n->height * (size_t)n->width;
     uint32_t word[4];
     t->images = bl_calloc(count, sizeof *t->images);
-    t->logits = bl_calloc((size_t)n->batch * (size_t)n->classes, sizeof *t->logits);
-    t->labels = bl_calloc((size_t)n->batch, sizeof *t->labels);
+    const int64_t labels = n->batch * bl_graph_pixels(t->net->graph);
+    t->logits = bl_calloc((size_t)n->batch * bl_network_logit_count(t->net), sizeof *t->logits);
+    t->labels = bl_calloc((size_t)labels, sizeof *t->labels);
     if (!t->images || !t->logits || !t->labels) return BLANCH_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         if (i % 4 == 0) bl_philox(n->seed, BL_RANDOM_DATA, i / 4, 0, word);
         t->images[i] = (bl_uniform(word[i % 4]) - 0.5f) * 3.4641016f;
     }
-    for (int i = 0; i < n->batch; i++) {
+    for (int64_t i = 0; i < labels; i++) {
         bl_philox(n->seed, BL_RANDOM_DATA, (uint64_t)i, 1, word);
         t->labels[i] = (int32_t)bl_below(word[0], (uint32_t)n->classes);
     }

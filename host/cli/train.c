@@ -1,18 +1,16 @@
 /* blanch train: trains a network on a dataset into a run directory. */
 #include "cli/common.h"
 #include "cli/launch.h"
+#include "cli/train.h"
 #include "cli/tune.h"
 #include "dist/mpi.h"
 #include "train/open.h"
-#include "train/train.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 struct screen {
     bool quiet;
-    int timeout;         // seconds until a rank counts as hung; 0: 600
-    const char *devices; // NULL: not several that this process is to start
     struct bl_progress *progress;
 };
 
@@ -28,11 +26,14 @@ static void listen(void *context, enum bl_train_event event, int64_t step, int64
     bl_progress_line(screen->progress, "%s%s", event == BL_TRAIN_WARNING ? "warning: " : "", text);
 }
 
-static int parse(int argc, char **argv, struct bl_common *common, struct bl_train_options *o, struct screen *screen,
-                 bool *help) {
+static int parse(int argc, char **argv, struct bl_train_call *call, bool *help) {
+    struct bl_train_options *o = &call->options;
     const struct bl_option own[] = {
         {"data", BL_OPT_TEXT, &o->data, 0, 0, "SPEC",
-         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N"},
+         "fashion-mnist[:DIR], mnist|cifar10|cifar100|folder:DIR, npz:FILE, synthetic:CxHxW:N; with masks pairs:DIR, "
+         "voc:DIR, synthetic-seg:CxHxW:N"},
+        {"task", BL_OPT_TEXT, &o->task, 0, 0, "NAME",
+         "classify, segment or generate: refuses a network that does another"},
         {"out", BL_OPT_TEXT, &o->out, 0, 0, "DIR", "the run's directory, made by the run"},
         {"config", BL_OPT_TEXT, &o->config, 0, 0, "FILE", "settings as config.json has them; options go before it"},
         {"resume", BL_OPT_FLAG, &o->resume, 0, 0, NULL, "continues the run in --out from its last checkpoint"},
@@ -43,7 +44,8 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"keep", BL_OPT_INT, &o->keep, 1, 1e6, "N", "the last N of them alone (all)"},
         {"init", BL_OPT_TEXT, &o->init, 0, 0, "FILE", "starts from these weights (safetensors)"},
         {"new-head", BL_OPT_FLAG, &o->new_head, 0, 0, NULL, "of --init all is taken but the classifier"},
-        {"accumulate", BL_OPT_INT, &o->network.accumulate, 1, 1 << 20, "K", "a step takes K batches, a pass each (1)"},
+        {"accumulate", BL_OPT_AUTO, &o->network.accumulate, 1, 1 << 20, "K|auto",
+         "a step takes K batches, a pass each (1); auto: one, in as few passes as fit the device"},
         {"class-weights", BL_OPT_TEXT, &o->class_weights, 0, 0, "balanced|FILE",
          "of the loss, by how rare a class is, or as JSON has them (1 each)"},
         {"ema", BL_OPT_FLOAT, &o->network.ema, 0, 0.9999999, "DECAY",
@@ -63,21 +65,20 @@ static int parse(int argc, char **argv, struct bl_common *common, struct bl_trai
         {"tensorboard", BL_OPT_TEXT, &o->tensorboard, 0, 0, "DIR", "writes event files for TensorBoard there"},
         {"expect-top1", BL_OPT_FLOAT, &o->expect_top1, 1e-6, 100, "P",
          "ends with status 1 where the best top-1 is less, per cent (none)"},
-        {"devices", BL_OPT_TEXT, &screen->devices, 0, 0, "A,B,...",
+        {"devices", BL_OPT_TEXT, &call->devices, 0, 0, "A,B,...",
          "several devices of this machine train together, a rank each"},
         {"device-per-rank", BL_OPT_TEXT, &o->device_per_rank, 0, 0, "auto|LIST",
          "of ranks that mpirun starts: devices, one for each rank of a host (auto)"},
         {"shares", BL_OPT_TEXT, &o->shares, 0, 0, "auto|equal|N,N,...",
          "of the batch, a number for each rank; auto: by measured speed where devices are unlike (auto)"},
-        {"rank-timeout", BL_OPT_INT, &screen->timeout, 1, 86400, "SECONDS",
+        {"rank-timeout", BL_OPT_INT, &call->timeout, 1, 86400, "SECONDS",
          "a rank that keeps the others waiting so long counts as hung (600)"},
         {"sync-stats", BL_OPT_FLAG, &o->sync_stats, 0, 0, NULL, "statistics of a batch are those of all ranks"},
-        {"quiet", BL_OPT_FLAG, &screen->quiet, 0, 0, NULL,
-         "no progress; warnings, and what is left out, are still said"},
+        {"quiet", BL_OPT_FLAG, &call->quiet, 0, 0, NULL, "no progress; warnings, and what is left out, are still said"},
         {0},
     };
     struct bl_option options[BL_MAX_OPTIONS];
-    bl_common_options(options, own, common,
+    bl_common_options(options, own, &call->common,
                       BL_COMMON_NETWORK | BL_COMMON_BATCH | BL_COMMON_DEVICE | BL_COMMON_SEED | BL_COMMON_ND |
                           BL_COMMON_TUNE | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_RECOMPUTE |
                           BL_COMMON_IMAGES | BL_COMMON_DIVISION | BL_COMMON_CACHE | BL_COMMON_WORKERS |
@@ -112,6 +113,13 @@ static int take_common(struct bl_train_options *o, const struct bl_common *commo
     return code ? code : bl_common_recompute(common, &o->network.recompute);
 }
 
+int bl_train_call_read(struct bl_train_call *call, int argc, char **argv, bool *help) {
+    *call = (struct bl_train_call){.options = BL_TRAIN_DEFAULT};
+    bl_common_init(&call->common);
+    int code = parse(argc, argv, call, help);
+    return code || *help ? code : take_common(&call->options, &call->common);
+}
+
 /* A run that is resumed, or has a file of settings, finds its network itself. What has no effect is said. */
 static int open_model(struct bl_train_options *o, const struct bl_common *common, struct blanch_model **model) {
     enum blanch_norm norm;
@@ -131,7 +139,7 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
  * other. */
 static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks, int timeout) {
     int code = ranks > 1 ? bl_ranks_open(&o->ranks, timeout) : 0;
-    if (!code && o->ranks && !o->ranks->rank) code = bl_launched_watch();
+    if (!code && o->ranks) code = bl_launched_begin(o->ranks);
     if (o->ranks) use->bounds.seconds = 0, bl_end_patiently();
     return code ? code : bl_train(o);
 }
@@ -143,37 +151,37 @@ static int end_ranks(struct bl_ranks *ranks, int code) {
     return bl_exit_status(code);
 }
 
-static int start(const struct screen *screen, const struct bl_common *common, int ranks, int argc, char **argv) {
+static int start(const struct bl_train_call *call, int ranks, int argc, char **argv) {
     if (ranks > 1)
         return bl_fail(BLANCH_EUSAGE, "--devices starts ranks, and mpirun has: give --device-per-rank instead");
-    if (common->device) return bl_fail(BLANCH_EUSAGE, "give --devices or --device, not both");
-    return bl_launch_ranks(screen->devices, argc, argv);
+    if (call->common.device) return bl_fail(BLANCH_EUSAGE, "give --devices or --device, not both");
+    return bl_launch_ranks(call->devices, argc, argv);
 }
 
 static int run(int argc, char **argv) {
     struct blanch_model *model = NULL;
-    struct bl_common common;
-    struct bl_train_options o = BL_TRAIN_DEFAULT;
+    struct bl_train_call call;
+    struct bl_train_options *o = &call.options;
     struct screen screen = {0};
     bool help;
     int rank, ranks;
     bl_ranks_look(&rank, &ranks);
-    bl_common_init(&common);
-    int code = parse(argc, argv, &common, &o, &screen, &help);
-    if (!code && !help && !(code = take_common(&o, &common))) {
+    int code = bl_train_call_read(&call, argc, argv, &help);
+    if (!code && !help) {
         bl_end_in_order();
-        if (screen.devices) return start(&screen, &common, ranks, argc, argv);
-        struct bl_first_use use = {.quiet = screen.quiet || rank};
-        bl_first_use_init(&use, common.no_tune);
-        if (use.wanted) o.tune = &use.bounds;
-        o.listener = listen;
-        o.context = &screen;
-        code = open_model(&o, &common, &model);
-        if (!code) code = train(&o, &use, ranks, screen.timeout);
+        if (call.devices) return start(&call, ranks, argc, argv);
+        screen.quiet = call.quiet;
+        struct bl_first_use use = {.quiet = call.quiet || rank};
+        bl_first_use_init(&use, call.common.no_tune);
+        if (use.wanted) o->tune = &use.bounds;
+        o->listener = listen;
+        o->context = &screen;
+        code = open_model(o, &call.common, &model);
+        if (!code) code = train(o, &use, ranks, call.timeout);
         bl_progress_end(screen.progress);
         bl_model_free(model);
     }
-    if (o.ranks) return end_ranks(o.ranks, code);
+    if (o->ranks) return end_ranks(o->ranks, code);
     return code && rank ? bl_exit_status(code) : code; // what all ranks see alike, the first one tells
 }
 
@@ -181,7 +189,8 @@ const struct bl_command bl_command_train = {
     .name = "train",
     .summary = "trains a network on a dataset",
     .usage =
-        "usage: blanch train --model NAME|FILE.json|FILE.onnx --norm bn|nd|none|own --data SPEC --out DIR [options]\n"
+        "usage: blanch train --model NAME|FILE.json|FILE.onnx --norm bn|gn|ln|nd|none|own --data SPEC --out DIR "
+        "[options]\n"
         "       blanch train --resume --out DIR [--epochs N | --steps N]\n"
         "\n"
         "Trains with SGD, AdamW or Muon. DIR receives config.json, log.jsonl, last.safetensors, best.safetensors "

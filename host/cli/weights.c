@@ -151,6 +151,8 @@ static int shape_by_data(struct bl_trained *t, const struct bl_weights_options *
         return 0;
     }
     if (!t->config.json) network->classes = bl_dataset_classes(t->data);
+    if (!o->normalise) take_view(t, network); // of images like those that a file was trained with
+    if (t->view.channels) return 0;
     const char *normalise = o->normalise;
     return bl_view_choose(&t->view, t->data, network, NULL, &normalise);
 }

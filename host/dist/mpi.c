@@ -64,9 +64,21 @@ static int hear(struct mpi *m) {
     return bl_fail(code, "%s failed", name_of(m, status.MPI_SOURCE, name));
 }
 
+/* A process that has ended is still there until its parent has looked at it, which MPICH's proxy does at the end. */
+static bool has_ended(int pid) {
+    char path[40], state = 0;
+    if (kill(pid, 0)) return errno == ESRCH;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "r"); // elsewhere than on Linux there is none
+    if (!file) return false;
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1) state = 0;
+    fclose(file);
+    return state == 'Z' || state == 'X';
+}
+
 static bool is_gone(const struct mpi *m, int rank) {
     const struct bl_rank *r = &m->table[rank];
-    return rank != m->rank && !strcmp(r->host, m->table[m->rank].host) && kill(r->pid, 0) && errno == ESRCH;
+    return rank != m->rank && !strcmp(r->host, m->table[m->rank].host) && has_ended(r->pid);
 }
 
 static int first_gone(const struct mpi *m) {
@@ -256,8 +268,11 @@ static struct mpi *of(const struct bl_ranks *ranks) {
     return ranks->all.context;
 }
 
+/* MPICH's mpiexec tells the others of a rank that is gone by SIGUSR1, which ends a process that takes no note. They see
+ * it for themselves, and have something to write and to say. */
 static int begin_mpi(void) {
     int level, begun = 0;
+    signal(SIGUSR1, SIG_IGN);
     int error = MPI_Initialized(&begun);
     if (!error && !begun) error = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level);
     return error ? bl_fail(BLANCH_EDEVICE, "MPI does not begin: error %d", error) : 0;
@@ -349,7 +364,8 @@ static bool hear_done(struct mpi *m, int *teller) {
     return false;
 }
 
-/* Ranks that wait have said so; the others hang. */
+/* Ranks that wait have said so; the others hang. MPICH's mpiexec would wait for them for ever: those of this host are
+ * killed. */
 static void name_hanging(struct mpi *m) {
     char names[900] = "", name[300];
     bool *heard = bl_calloc((size_t)m->ranks, sizeof *heard);
@@ -363,7 +379,9 @@ static void name_hanging(struct mpi *m) {
     }
     for (int k = 0; heard && k < m->ranks; k++) {
         const size_t used = strlen(names);
-        if (k == m->rank || heard[k] || used > sizeof names - 300) continue;
+        if (k == m->rank || heard[k]) continue;
+        if (m->watches && !strcmp(m->table[k].host, m->table[m->rank].host)) kill(m->table[k].pid, SIGKILL);
+        if (used > sizeof names - 300) continue;
         snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", name_of(m, k, name));
     }
     if (*names) bl_fail(BLANCH_EDEVICE, "%s: no answer for %.0f s: it hangs", names, m->timeout);

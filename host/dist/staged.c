@@ -234,7 +234,7 @@ static int spread(void *context, struct blanch_device *dev, const struct bl_floa
     return code;
 }
 
-static int gather(struct bl_staged *s, const void *own, size_t bytes, void *all) {
+static int gather_bytes(struct bl_staged *s, const void *own, size_t bytes, void *all) {
     double start;
     int code = enter(s, &start);
     if (!code) code = s->host.gather(s->host.context, own, bytes, all);
@@ -245,15 +245,31 @@ static int gather(struct bl_staged *s, const void *own, size_t bytes, void *all)
     return 0;
 }
 
+static int gather_staged(struct bl_staged *s, const struct bl_floats *own, struct bl_mem *all) {
+    const size_t bytes = (size_t)own->count * sizeof(float), ranks = (size_t)s->host.ranks;
+    int code = stage(s, own);
+    if (!code && s->begun) code = wait_for(s, s->begun); // the thread has the room until then
+    if (!code) code = room_of(s, bytes * ranks);
+    if (!code) code = gather_bytes(s, s->staging, bytes, s->room);
+    return code ? code : bl_mem_write(all, 0, bytes * ranks, s->room);
+}
+
+static int gather(void *context, struct blanch_device *dev, const struct bl_floats *own, struct bl_mem *all) {
+    const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
+    int code = gather_staged(context, own, all);
+    bl_tag_phase(dev, phase);
+    return code;
+}
+
 static int gather_host(void *context, const double *own, int count, double *all) {
-    return gather(context, own, (size_t)count * sizeof *own, all);
+    return gather_bytes(context, own, (size_t)count * sizeof *own, all);
 }
 
 static int sum_host(void *context, double *values, int count) {
     struct bl_staged *s = context;
     const int ranks = s->host.ranks;
     double *all = bl_calloc((size_t)ranks * (size_t)count, sizeof *all);
-    int code = all ? gather(s, values, (size_t)count * sizeof *values, all) : BLANCH_ENOMEM;
+    int code = all ? gather_bytes(s, values, (size_t)count * sizeof *values, all) : BLANCH_ENOMEM;
     for (int i = 0; i < count && !code; i++) {
         values[i] = all[i];
         for (int k = 1; k < ranks; k++) values[i] += all[k * count + i];
@@ -293,7 +309,7 @@ static int merge_chunks(const struct bl_moments *m, double *own) {
 
 static int merge_ranks(struct bl_staged *s, struct bl_moments *m, double *own, double *all) {
     const int64_t c = m->channels, each = 1 + 2 * c;
-    int code = gather(s, own, (size_t)each * sizeof *own, all);
+    int code = gather_bytes(s, own, (size_t)each * sizeof *own, all);
     float *values = code ? NULL : bl_calloc((size_t)(2 * c), sizeof *values);
     if (!values) return code ? code : BLANCH_ENOMEM;
     double rows = all[0];
@@ -322,6 +338,72 @@ static int merge(void *context, struct blanch_device *dev, struct bl_moments *m)
     return code;
 }
 
+/* --- sums in chunks ----------------------------------------------------------------------------- */
+
+/* of: (size), of this rank's chunks. */
+static int add_chunks(const struct bl_sums *sums, double *of) {
+    const size_t size = (size_t)sums->size, count = size * (size_t)sums->chunks;
+    float *values = bl_calloc(count, sizeof *values);
+    int code = values ? bl_mem_read(sums->partial, 0, count * sizeof *values, values) : BLANCH_ENOMEM;
+    for (size_t i = 0; i < count && !code; i++) of[i % size] += (double)values[i];
+    free(values);
+    return code;
+}
+
+static int write_floats(struct bl_mem *mem, const double *values, int64_t count) {
+    float *floats = bl_calloc((size_t)count, sizeof *floats);
+    if (!floats) return BLANCH_ENOMEM;
+    for (int64_t i = 0; i < count; i++) floats[i] = (float)values[i];
+    int code = bl_mem_write(mem, 0, (size_t)count * sizeof *floats, floats);
+    free(floats);
+    return code;
+}
+
+static int merge_plain_sums(struct bl_staged *s, struct bl_sums *sums, double *of) {
+    const struct bl_floats floats = {sums->partial, 0, sums->size};
+    int code = add_chunks(sums, of);
+    if (!code) code = write_floats(sums->partial, of, sums->size);
+    return code ? code : sum_staged(s, &floats);
+}
+
+/* Means of each rank, with its rows, and of all; the origin is what a float holds of these, a sum what it lacks. */
+static int merge_about_origin(struct bl_staged *s, struct bl_sums *sums, double *own, double *all) {
+    const int64_t size = sums->size, each = 1 + size;
+    float *origin = bl_calloc((size_t)size, sizeof *origin);
+    int code = origin ? bl_mem_read(sums->origin, 0, (size_t)size * sizeof *origin, origin) : BLANCH_ENOMEM;
+    own[0] = sums->rows;
+    if (!code) code = add_chunks(sums, own + 1);
+    for (int64_t i = 0; i < size && !code; i++) own[1 + i] = (double)origin[i] + own[1 + i] / sums->rows;
+    if (!code) code = gather_bytes(s, own, (size_t)each * sizeof *own, all);
+    double rows = 0;
+    for (int k = 0; k < s->host.ranks && !code; k++) rows += all[k * each];
+    for (int64_t i = 0; i < size && !code; i++) {
+        double sum = 0;
+        for (int k = 0; k < s->host.ranks; k++) sum += all[k * each] * all[k * each + 1 + i];
+        origin[i] = (float)(sum / rows);
+        own[1 + i] = sum - rows * (double)origin[i];
+    }
+    if (!code) code = bl_mem_write(sums->origin, 0, (size_t)size * sizeof *origin, origin);
+    if (!code) code = write_floats(sums->partial, own + 1, size);
+    sums->rows = rows;
+    free(origin);
+    return code;
+}
+
+static int merge_sums(void *context, struct blanch_device *dev, struct bl_sums *sums) {
+    struct bl_staged *s = context;
+    const size_t each = 1 + (size_t)sums->size;
+    double *own = bl_calloc(each * (size_t)(s->host.ranks + 1), sizeof *own);
+    const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
+    int code = !own           ? BLANCH_ENOMEM
+               : sums->origin ? merge_about_origin(s, sums, own, own + each)
+                              : merge_plain_sums(s, sums, own);
+    sums->chunks = 1;
+    bl_tag_phase(dev, phase);
+    free(own);
+    return code;
+}
+
 /* --- the table ---------------------------------------------------------------------------------- */
 
 static struct bl_traffic traffic(void *context) {
@@ -332,8 +414,19 @@ int bl_staged_open(struct bl_staged **staged, const struct blanch_collectives *h
     struct bl_staged *s = *staged = bl_calloc(1, sizeof *s);
     if (!s) return BLANCH_ENOMEM;
     s->host = *host;
-    s->table = (struct bl_collectives){host->rank, host->ranks, s,        sum,         begin,  finish,
-                                       spread,     merge,       sum_host, gather_host, traffic};
+    s->table = (struct bl_collectives){.rank = host->rank,
+                                       .ranks = host->ranks,
+                                       .context = s,
+                                       .sum = sum,
+                                       .begin = begin,
+                                       .finish = finish,
+                                       .spread = spread,
+                                       .gather = gather,
+                                       .merge = merge,
+                                       .merge_sums = merge_sums,
+                                       .sum_host = sum_host,
+                                       .gather_host = gather_host,
+                                       .traffic = traffic};
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     return 0;

@@ -2,6 +2,7 @@
  * here: every convolution becomes an ND convolution with a bias, every linear layer an ND linear layer, every batch
  * norm goes (Ye et al., ICLR 2020). */
 #include "graph/internal.h"
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -98,6 +99,7 @@ static struct bl_nd_attrs nd_attrs(const struct blanch_builder *b, int block, in
                                 .eps = number_or(b->nd.eps, 1e-5f),
                                 .momentum = number_or(b->nd.momentum, 0.1f),
                                 .refresh = b->nd.refresh,
+                                .variances = b->nd.whiten == BLANCH_WHITEN_VARIANCES,
                                 .constant_grad = b->nd.constant_gradient > 0};
 }
 
@@ -163,10 +165,23 @@ struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, 
     return x ? bl_build_conv2d(b, name, x, conv_attrs(x, &spec), &rule) : NULL;
 }
 
+/* Under deconvolution batch norms go unless they are to be kept, layer norms stay. */
+static bool keeps_norms(const struct blanch_builder *b, bool usual) {
+    return b->nd.keep_norm ? b->nd.keep_norm > 0 : usual;
+}
+
+/* Groups of 16 channels, as Wu and He (2018) have them, or of as many as divide both; of all channels. */
+static struct blanch_tensor *instead_of_batchnorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                                  float eps) {
+    const int channels = (int)x->c, groups = b->norm == BLANCH_LN ? 1 : channels / bl_build_block(16, channels);
+    return blanch_group_norm(b, name, x, groups, eps);
+}
+
 struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                            struct bl_batchnorm_attrs attrs, bool keep) {
     const struct bl_nd_rule rule = {.keep = keep};
-    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keep)) return x;
+    if (x && (b->norm == BLANCH_GN || b->norm == BLANCH_LN)) return instead_of_batchnorm(b, name, x, attrs.eps);
+    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keeps_norms(b, keep))) return x;
     return !is_named(b, "batchnorm2d", name) ? NULL : add_plain(b, "batchnorm2d", name, &attrs, x, &rule);
 }
 
@@ -218,13 +233,75 @@ struct blanch_tensor *blanch_class_token(struct blanch_builder *b, const char *n
     return add1(b, "class_token", name, NULL, x);
 }
 
+struct blanch_tensor *bl_build_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                         struct bl_layernorm_attrs attrs) {
+    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keeps_norms(b, true))) return x;
+    return !is_named(b, "layernorm", name) ? NULL : add1(b, "layernorm", name, &attrs, x);
+}
+
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps) {
-    if (!x || !is_named(b, "layernorm", name)) return NULL;
-    return add1(b, "layernorm", name, &(struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)}, x);
+    if (!x) return NULL;
+    return bl_build_layernorm(b, name, x, (struct bl_layernorm_attrs){(int)x->c, number_or(eps, 1e-5f)});
+}
+
+struct blanch_tensor *bl_build_group_norm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                          struct bl_group_norm_attrs attrs) {
+    if (!x || b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !keeps_norms(b, true))) return x;
+    return !is_named(b, "group_norm", name) ? NULL : add1(b, "group_norm", name, &attrs, x);
+}
+
+struct blanch_tensor *blanch_group_norm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int groups,
+                                        float eps) {
+    if (!x) return NULL;
+    return bl_build_group_norm(b, name, x, (struct bl_group_norm_attrs){groups, (int)x->c, number_or(eps, 1e-5f)});
+}
+
+/* No two pixels of the input meet in one of the output: a linear layer of each, whose outputs lie side by side. */
+static bool is_of_pixels(const struct bl_conv_transpose_attrs *a) {
+    bool is = a->groups == 1 && a->kernel[0] == a->kernel[1];
+    for (int i = 0; i < 2; i++)
+        is = is && a->kernel[i] == a->stride[i] && !a->padding[i] && !a->output_padding[i] && a->dilation[i] == 1;
+    return is;
+}
+
+struct blanch_tensor *bl_build_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                                struct bl_conv_transpose_attrs attrs, const struct bl_nd_rule *rule) {
+    if (!x || !is_named(b, "conv_transpose2d", name)) return NULL;
+    if (b->norm == BLANCH_NONE) attrs.bias = 1;
+    if (rule->keep || b->norm != BLANCH_ND || !is_of_pixels(&attrs))
+        return add_plain(b, "conv_transpose2d", name, &attrs, x, rule);
+    struct bl_nd_rule own = *rule;
+    own.block = or_else(own.block, or_else(b->nd.block, b->block)); // a convolution's, not a classifier's
+    const int outs = attrs.out_channels, square = attrs.kernel[0] * attrs.kernel[1];
+    if (outs > INT_MAX / square) // which no device holds
+        return bl_graph_stick(b->graph, bl_fail(BLANCH_EINPUT, "%s: %d channels of %d taps", name, outs, square)), NULL;
+    const struct bl_linear_attrs linear = {attrs.in_channels, outs * square, 1};
+    return blanch_pixel_shuffle(b, bl_build_linear(b, name, x, linear, &own), attrs.kernel[0]);
+}
+
+struct blanch_tensor *blanch_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                              struct blanch_conv_transpose_spec s) {
+    if (!x) return NULL;
+    const int stride = or_else(s.stride, 1), dilation = or_else(s.dilation, 1);
+    const struct bl_conv_transpose_attrs attrs = {.in_channels = (int)x->c,
+                                                  .out_channels = s.out,
+                                                  .kernel = {s.kernel, s.kernel},
+                                                  .stride = {stride, stride},
+                                                  .padding = {s.padding, s.padding},
+                                                  .output_padding = {s.output_padding, s.output_padding},
+                                                  .dilation = {dilation, dilation},
+                                                  .groups = or_else(s.groups, 1),
+                                                  .bias = !s.no_bias};
+    return bl_build_conv_transpose2d(b, name, x, attrs, &(struct bl_nd_rule){.keep = s.plain});
+}
+
+struct blanch_tensor *blanch_scale_from(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                        float begin) {
+    return add1(b, "scale", name, &(struct bl_scale_attrs){begin}, x);
 }
 
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x) {
-    return add1(b, "scale", name, NULL, x);
+    return blanch_scale_from(b, name, x, 1);
 }
 
 struct blanch_tensor *blanch_linear_plain(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
@@ -278,6 +355,15 @@ struct blanch_tensor *blanch_adaptive_avgpool2d(struct blanch_builder *b, struct
 
 struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x) {
     return blanch_unary(b, "global_avgpool2d", x);
+}
+
+struct blanch_tensor *blanch_upsample(struct blanch_builder *b, struct blanch_tensor *x, int height, int width,
+                                      bool bilinear) {
+    return add1(b, "upsample", NULL, &(struct bl_upsample_attrs){.out = {height, width}, .bilinear = bilinear}, x);
+}
+
+struct blanch_tensor *blanch_pixel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int factor) {
+    return add1(b, "pixel_shuffle", NULL, &(struct bl_pixel_shuffle_attrs){factor}, x);
 }
 
 /* What is flattened enters the classifier: here a BN network's features are whitened where --channel-deconv asks for

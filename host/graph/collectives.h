@@ -13,6 +13,13 @@ struct bl_moments {
     int64_t rows, chunk, channels;
 };
 
+/* Sums over rows in chunks, (chunks, size), of what they have more than `origin` (size); NULL: than 0. */
+struct bl_sums {
+    struct bl_mem *partial, *origin;
+    int64_t chunks, size;
+    double rows;
+};
+
 /* `count` floats on the device from the `offset`th on. */
 struct bl_floats {
     struct bl_mem *mem;
@@ -37,8 +44,13 @@ struct bl_collectives {
     int (*finish)(void *context, bool drop);
     /* They become those of rank `root`. */
     int (*spread)(void *context, struct blanch_device *dev, const struct bl_floats *floats, int root);
+    /* all: (ranks, count) floats become those of every rank, in the ranks' order. */
+    int (*gather)(void *context, struct blanch_device *dev, const struct bl_floats *own, struct bl_mem *all);
     /* Moments become those of all ranks' rows: in one chunk, or in as many as fit where they were. */
     int (*merge)(void *context, struct blanch_device *dev, struct bl_moments *moments);
+    /* Sums become those of all ranks' rows, in one chunk; with an origin it too becomes another, the same for all,
+     * about the mean. */
+    int (*merge_sums)(void *context, struct blanch_device *dev, struct bl_sums *sums);
     /* Numbers on the host become their sums: counts of images, losses, and decisions that all must take alike. */
     int (*sum_host)(void *context, double *values, int count);
     int (*gather_host)(void *context, const double *own, int count, double *all); // all: (ranks, count)
@@ -52,6 +64,9 @@ static inline int bl_sum(const struct bl_collectives *all, struct blanch_device 
 }
 static inline int bl_merge(const struct bl_collectives *all, struct blanch_device *dev, struct bl_moments *moments) {
     return all ? all->merge(all->context, dev, moments) : 0;
+}
+static inline int bl_merge_sums(const struct bl_collectives *all, struct blanch_device *dev, struct bl_sums *sums) {
+    return all ? all->merge_sums(all->context, dev, sums) : 0;
 }
 static inline int bl_sum_host(const struct bl_collectives *all, double *values, int count) {
     return all ? all->sum_host(all->context, values, count) : 0;

@@ -39,7 +39,9 @@ static int find_head(const struct described *d) {
 
 static int check_classes(const struct described *d, const struct blanch_tensor *logits) {
     const int wanted = d->b->classes;
-    if (!wanted || logits->c * logits->h * logits->w == wanted) return 0;
+    const struct blanch_tensor *x = d->row[0].value;
+    const bool pixels = logits->h == x->h && logits->w == x->w; // have logits each
+    if (!wanted || (pixels ? logits->c : logits->c * logits->h * logits->w) == wanted) return 0;
     const struct row *row = &d->row[d->head < 0 ? d->rows - 1 : d->head];
     if (wanted == d->description->classes)
         return bl_fail(BLANCH_EINPUT, "node '%s': the logits of images of this size are %lld x %lld x %lld, not %d",
@@ -87,13 +89,15 @@ static int read_rule(const struct row *row, struct bl_nd_rule *rule) {
     static const char *const keys[] = {"name", "block", "n_iter", "freeze", NULL};
     const cJSON *nd = item(row->json, "nd"), *keep = item(row->json, "keep");
     const char *name = item(nd, "name") ? cJSON_GetStringValue(item(nd, "name")) : "";
-    const bool layer = !strcmp(row->op->name, "conv2d") || !strcmp(row->op->name, "linear");
+    const bool layer = row->op->role == BL_ROLE_LAYER && !row->op->nd_offset;
     *rule = (struct bl_nd_rule){.keep = cJSON_IsTrue(keep), .freeze = cJSON_IsTrue(item(nd, "freeze"))};
     if (keep && !cJSON_IsBool(keep)) return bl_fail(BLANCH_EINPUT, "\"keep\" is not true or false");
     if (keep && !layer && strcmp(row->op->name, "batchnorm2d"))
-        return bl_fail(BLANCH_EINPUT, "\"keep\" is for conv2d, linear and batchnorm2d: the others stay what they are");
+        return bl_fail(BLANCH_EINPUT,
+                       "\"keep\" is for conv2d, conv_transpose2d, linear and batchnorm2d: the others stay as "
+                       "they are");
     if (nd && (!cJSON_IsObject(nd) || !layer))
-        return bl_fail(BLANCH_EINPUT, "\"nd\" is an object with settings of a conv2d or linear");
+        return bl_fail(BLANCH_EINPUT, "\"nd\" is an object with settings of a conv2d, conv_transpose2d or linear");
     int code = nd ? bl_json_keys(nd, keys, "\"nd\"", "setting") : 0;
     if (!code) code = read_count(nd, "block", 4096, &rule->block);
     if (!code) code = read_count(nd, "n_iter", BL_MOST_ITERATIONS, &rule->n_iter);
@@ -167,8 +171,14 @@ static struct blanch_tensor *build(const struct described *d, const struct row *
         return bl_build_conv2d(d->b, row->name, *in, *(struct bl_conv_attrs *)attrs, rule);
     if (layer && !strcmp(op, "linear"))
         return bl_build_linear(d->b, row->name, *in, *(struct bl_linear_attrs *)attrs, rule);
+    if (layer && !strcmp(op, "conv_transpose2d"))
+        return bl_build_conv_transpose2d(d->b, row->name, *in, *(struct bl_conv_transpose_attrs *)attrs, rule);
     if (layer && !strcmp(op, "batchnorm2d"))
         return bl_build_batchnorm2d(d->b, row->name, *in, *(struct bl_batchnorm_attrs *)attrs, rule->keep);
+    if (layer && !strcmp(op, "layernorm"))
+        return bl_build_layernorm(d->b, row->name, *in, *(struct bl_layernorm_attrs *)attrs);
+    if (layer && !strcmp(op, "group_norm"))
+        return bl_build_group_norm(d->b, row->name, *in, *(struct bl_group_norm_attrs *)attrs);
     if (layer && !strcmp(op, "flatten")) return bl_build_flatten(d->b, row->name, *in);
     take_settings(&d->b->nd, row->op, attrs);
     return bl_graph_add(d->b->graph, op, row->name, attrs, in, row->inputs);
@@ -213,7 +223,10 @@ static int add_row(struct described *d, int at) {
     free(attrs), free(in);
     if (code) return code;
     if (graph->node_count > before) row->node = graph->nodes[graph->node_count - 1];
-    if (row->node && row->unused) row->node->idle = true;
+    for (size_t i = before; i < graph->node_count; i++) { // a layer may be more than one
+        if (graph->nodes[i]->params) row->node = graph->nodes[i];
+        graph->nodes[i]->idle |= row->unused;
+    }
     code = check_name(d, row);
     return code ? code : check_out(d, row);
 }
@@ -371,9 +384,9 @@ static int try(struct bl_description *d) {
     struct blanch_tensor *x = code ? NULL : bl_graph_input(graph, d->channels, d->height, d->width);
     const struct blanch_tensor *logits = bl_description_build(&b, x, d);
     if (!code) code = bl_graph_finish(graph, 0);
-    if (!code && logits->h * logits->w != 1)
-        code = bl_fail(BLANCH_EINPUT, "the logits are %lld x %lld x %lld; they must be N x 1 x 1", (long long)logits->c,
-                       (long long)logits->h, (long long)logits->w);
+    if (!code && logits->h * logits->w != 1 && (logits->h != d->height || logits->w != d->width))
+        code = bl_fail(BLANCH_EINPUT, "the logits are %lld x %lld x %lld; they must be N x 1 x 1, or N x %d x %d",
+                       (long long)logits->c, (long long)logits->h, (long long)logits->w, d->height, d->width);
     if (!code) code = check_number(d->json, "num_classes", d->classes = (int)logits->c);
     if (!code) code = check_number(d->json, "trainable", bl_graph_trainable(graph));
     bl_graph_free(graph);
@@ -385,7 +398,10 @@ int bl_description_read(struct bl_description *d, const cJSON *json) {
     const cJSON *nd = item(json, "nd");
     int size[3];
     *d = (struct bl_description){.json = json, .block_fc = BL_USUAL_BLOCK_FC, .nd = has_nd(json)};
+    const char *task = item(json, "task") ? cJSON_GetStringValue(item(json, "task")) : NULL;
     int code = bl_described_sizes(item(json, "input"), "the description", "input", size);
+    if (!code && task && !strcmp(task, "generate"))
+        code = bl_fail(BLANCH_EINPUT, "it is of a network that generates, which is taken by its name alone");
     if (!code && nd && !cJSON_IsObject(nd)) code = bl_fail(BLANCH_EINPUT, "\"nd\" is not an object");
     if (!code && nd) code = bl_json_keys(nd, keys, "\"nd\"", "setting");
     if (!code) code = read_count(nd, "block_fc", 4096, &d->block_fc);

@@ -119,9 +119,16 @@ int bl_graph_read_losses(struct bl_graph *graph, int n, float *losses, struct bl
     return bl_mem_read_later(graph->loss->out[0]->mem, 0, 3 * (size_t)n * sizeof *losses, losses, event);
 }
 
-struct blanch_metrics bl_metrics_of(const float *losses, int n) {
+/* Per image the loss and the rank of its class, or sums over its pixels. */
+struct blanch_metrics bl_metrics_of(const float *losses, int n, bool pixels) {
     struct blanch_metrics metrics = {.count = n};
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n && pixels; i++) {
+        metrics.loss += losses[3 * i];
+        metrics.right += (int64_t)losses[3 * i + 1];
+        metrics.pixels += (int64_t)losses[3 * i + 2];
+    }
+    if (metrics.pixels) metrics.loss /= (double)metrics.pixels;
+    for (int i = 0; i < n && !pixels; i++) {
         metrics.loss += losses[3 * i] / (double)n;
         metrics.top1 += losses[3 * i + 1] < 1;
         metrics.top5 += losses[3 * i + 1] < 5;
@@ -133,8 +140,14 @@ int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metri
     if (!graph->loss) return bl_fail(BLANCH_EUSAGE, "the graph has no loss");
     if (!graph->metrics && !(graph->metrics = bl_calloc(3 * (size_t)graph->batch, sizeof(float)))) return BLANCH_ENOMEM;
     int code = bl_mem_read(graph->loss->out[0]->mem, 0, 3 * (size_t)n * sizeof(float), graph->metrics);
-    if (!code) *metrics = bl_metrics_of(graph->metrics, n);
+    if (!code) *metrics = bl_metrics_of(graph->metrics, n, bl_graph_pixels(graph) > 1);
     return code;
+}
+
+int bl_graph_answers(struct bl_graph *graph, int n, int32_t *answers) {
+    if (!graph->loss || graph->loss->outputs < 2) return bl_fail(BLANCH_EUSAGE, "the graph has no loss of pixels");
+    const struct blanch_tensor *first = graph->loss->out[1];
+    return bl_mem_read(first->mem, 0, bl_tensor_bytes(first) / (size_t)first->n * (size_t)n, answers);
 }
 
 /* --- transfers -------------------------------------------------------------------------------- */

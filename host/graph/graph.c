@@ -123,6 +123,7 @@ struct blanch_tensor *bl_graph_input_as(struct bl_graph *graph, enum bl_type typ
     if (!tensor) return NULL;
     struct blanch_tensor **first = type == BL_I32 ? &graph->labels : &graph->input;
     if (type == BL_I32 && graph->labels && !graph->others) graph->others = tensor;
+    if (type != BL_I32 && graph->input && !graph->number && c * h * w == 1) graph->number = tensor;
     if (!*first) *first = tensor;
     return tensor;
 }
@@ -308,6 +309,17 @@ struct blanch_tensor *bl_graph_others(const struct bl_graph *graph) {
 struct blanch_tensor *bl_graph_out(const struct bl_graph *graph) {
     return graph->logits;
 }
+struct blanch_tensor *bl_graph_number(const struct bl_graph *graph) {
+    return graph->number;
+}
+bool bl_graph_has_loss(const struct bl_graph *graph) {
+    return graph->loss != NULL;
+}
+/* As the labels have it where there are some. */
+int64_t bl_graph_pixels(const struct bl_graph *graph) {
+    const struct blanch_tensor *of = graph->labels ? graph->labels : graph->logits;
+    return graph->loss && !graph->labels ? 1 : of->h * of->w;
+}
 struct blanch_device *bl_graph_device(const struct bl_graph *graph) {
     return graph->dev;
 }
@@ -330,13 +342,17 @@ void bl_graph_idle(struct bl_graph *graph, struct blanch_tensor *out) {
     if (out) bl_graph_producer(graph, out)->idle = true;
 }
 
+void bl_graph_find_ends(struct bl_graph *graph) {
+    struct bl_node *last = graph->nodes[graph->node_count - 1];
+    graph->loss = last->op->role == BL_ROLE_LOSS ? last : NULL;
+    graph->logits = graph->loss ? last->in[0] : last->out[0];
+}
+
 int bl_graph_finish(struct bl_graph *graph, uint64_t seed) {
     int code = graph->error;
     if (code) return bl_fail(code, "%s", graph->message ? graph->message : blanch_error_text(code));
     if (!graph->node_count) return bl_fail(BLANCH_EINPUT, "the graph has no operation");
-    struct bl_node *last = graph->nodes[graph->node_count - 1];
-    graph->loss = graph->labels ? last : NULL;
-    graph->logits = graph->loss ? last->in[0] : last->out[0];
+    bl_graph_find_ends(graph);
     if ((code = bl_graph_check_selected(graph)) || (code = bl_graph_sort_params(graph)) ||
         (code = bl_graph_make_plan(graph)) || !graph->dev)
         return code;

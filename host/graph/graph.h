@@ -67,8 +67,12 @@ int64_t bl_graph_trainable(const struct bl_graph *graph);
 struct blanch_tensor *bl_graph_in(const struct bl_graph *graph); // the first input
 struct blanch_tensor *bl_graph_labels(const struct bl_graph *graph);
 struct blanch_tensor *bl_graph_others(const struct bl_graph *graph); // the second of int32; NULL: there is none
-const struct bl_node *bl_graph_head(const struct bl_graph *graph);   // the last layer with parameters before the logits
-struct blanch_tensor *bl_graph_out(const struct bl_graph *graph);    // the logits: last node's out, or the loss's input
+struct blanch_tensor *bl_graph_number(const struct bl_graph *graph); // of further inputs, the first of one value
+bool bl_graph_has_loss(const struct bl_graph *graph);
+const struct bl_node *bl_graph_head(const struct bl_graph *graph); // the last layer with parameters before the logits
+struct blanch_tensor *bl_graph_out(const struct bl_graph *graph);  // the logits: last node's out, or the loss's input
+/* How many logits of a class an image has: 1, or as many as it has pixels, where those are labelled. */
+int64_t bl_graph_pixels(const struct bl_graph *graph);
 struct blanch_device *bl_graph_device(const struct bl_graph *graph);
 
 /* The memory plan: bytes of the arena, of parameters and optimiser state, and what one allocation per tensor would
@@ -132,7 +136,10 @@ int bl_graph_update(struct bl_graph *graph, const struct blanch_update *update);
 int bl_graph_metrics(struct bl_graph *graph, int n, struct blanch_metrics *metrics);
 /* The same in two parts: (n, 3) floats come when the device has computed them, see bl_mem_read_later. */
 int bl_graph_read_losses(struct bl_graph *graph, int n, float *losses, struct bl_event **event);
-struct blanch_metrics bl_metrics_of(const float *losses, int n);
+/* pixels: what is there is of labelled pixels, see bl_graph_pixels. */
+struct blanch_metrics bl_metrics_of(const float *losses, int n, bool pixels);
+/* The classes of the likeliest logits of the pixels of n images that went forward to a loss, into (n, pixels). */
+int bl_graph_answers(struct bl_graph *graph, int n, int32_t *answers);
 /* While on, the device judges the loss of training passes: where one is not finite, the updates enqueued behind it
  * change no parameter, no state and no average, until it is turned off. Off at first: who updates has looked before. */
 int bl_graph_judge(struct bl_graph *graph, bool on);
@@ -181,6 +188,8 @@ struct bl_visitor {
     int (*after)(void *context, struct bl_node *node, const struct bl_run *run, enum bl_action_kind kind);
 };
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
+/* A forward pass in evaluation of a graph made for inference, watched likewise. */
+int bl_graph_watch(struct bl_graph *graph, int n, const struct bl_visitor *visitor);
 
 /* Host transfers, converted from and to the tensor's type; n images, in NCHW or as they lie on the device. */
 int bl_tensor_write_nhwc(struct blanch_tensor *tensor, int n, const float *nhwc);
@@ -204,6 +213,23 @@ struct blanch_builder {
     int block, block_fc; // the definition's defaults, 64 and 512
     char prefix[128];    // put before every name: "layer1.0."
     char name[128];      // of blanch_name
+    bool samples;        // a network that generates is to make images, not to learn it
+    int image[3];        // channels, height and width of an image, where the input is none
 };
+
+/* Of networks that generate. A sample of the Gaussian whose means are the first half of x's channels, and the
+ * logarithms of its variances the others; how far that Gaussian is from the standard one, a value of each image. */
+struct blanch_tensor *blanch_gaussian_sample(struct blanch_builder *b, struct blanch_tensor *x);
+struct blanch_tensor *blanch_gaussian_divergence(struct blanch_builder *b, struct blanch_tensor *x);
+/* x with noise of a random time, the noise, and the time, (N, 1, 1, 1). */
+struct blanch_tensor *blanch_diffuse(struct blanch_builder *b, struct blanch_tensor *x,
+                                     const struct bl_diffuse_attrs *attrs, struct blanch_tensor **noise,
+                                     struct blanch_tensor **time);
+/* Losses, which definitions end in: of an image the sum over its values or their mean, and `more`, a value of each,
+ * where that is not NULL. The first is of logits x and probabilities t. */
+struct blanch_tensor *blanch_binary_cross_entropy(struct blanch_builder *b, struct blanch_tensor *x,
+                                                  struct blanch_tensor *t, bool sum, struct blanch_tensor *more);
+struct blanch_tensor *blanch_mean_squared_error(struct blanch_builder *b, struct blanch_tensor *x,
+                                                struct blanch_tensor *t, bool sum, struct blanch_tensor *more);
 
 #endif

@@ -66,7 +66,7 @@ struct bl_graph {
     int64_t first_image, whole;  // of the batch that is given next
     double loss_total;           // 0: whole
     bool accumulates, continues; // steps may have parts; the next pass is not the first of its step
-    struct blanch_tensor *input, *labels, *others, *logits;
+    struct blanch_tensor *input, *labels, *others, *number, *logits;
     float share;                        // of the labels; the rest is of the others
     struct bl_action *actions;          // of a training step
     size_t action_count, forward_count; // the forward pass comes first
@@ -74,7 +74,7 @@ struct bl_graph {
     int *first_slot;                    // by node; -1: none
     int recompute, segments;            // as asked for, see bl_graph_recompute; as the list has them
     bool again;                         // a node is running again
-    struct bl_node *loss;               // the last node if its operation computes a loss
+    struct bl_node *loss;               // the last node, if it is one
     struct arena *arenas;
     size_t arena_count, arena_capacity;
     struct group {
@@ -112,6 +112,12 @@ struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name
                                       struct bl_conv_attrs conv, const struct bl_nd_rule *rule);
 struct blanch_tensor *bl_build_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                       struct bl_linear_attrs linear, const struct bl_nd_rule *rule);
+struct blanch_tensor *bl_build_group_norm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                          struct bl_group_norm_attrs attrs);
+struct blanch_tensor *bl_build_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                         struct bl_layernorm_attrs attrs);
+struct blanch_tensor *bl_build_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                                struct bl_conv_transpose_attrs attrs, const struct bl_nd_rule *rule);
 struct blanch_tensor *bl_build_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                            struct bl_batchnorm_attrs attrs, bool keep);
 int bl_build_block(int wanted, int channels);
@@ -128,6 +134,7 @@ int bl_graph_average_all(struct bl_graph *graph);                // after an upd
 int bl_graph_allocate_skip(struct bl_graph *graph);
 int bl_graph_begin_sums(struct bl_graph *graph, size_t action); // of gradients that are there behind it
 int bl_graph_sum_gradients(struct bl_graph *graph);             // over all ranks: those not begun too
+void bl_graph_find_ends(struct bl_graph *graph);                // the loss, and what it judges
 void bl_graph_leave(struct bl_graph *graph);                    // ends what bl_graph_join began
 bool bl_group_is_updated(const struct group *group);
 struct bl_spread bl_spread_of(const struct bl_graph *graph, const struct group *group);

@@ -33,7 +33,10 @@ struct bl_loss_scale bl_loss_scale_of(const int32_t words[BL_SKIP_WORDS]) {
 }
 
 int bl_graph_read_loss_scale(struct bl_graph *graph, int32_t words[BL_SKIP_WORDS], struct bl_event **event) {
-    return bl_mem_read_later(graph->skip, 0, BL_SKIP_WORDS * sizeof *words, words, event);
+    bl_tag(graph->dev, -1, BL_UPDATE);
+    int code = bl_mem_read_later(graph->skip, 0, BL_SKIP_WORDS * sizeof *words, words, event);
+    bl_tag(graph->dev, -1, BL_OTHER);
+    return code;
 }
 
 int bl_graph_loss_scale(struct bl_graph *graph, struct bl_loss_scale *scale) {

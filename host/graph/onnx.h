@@ -30,6 +30,9 @@ struct bl_onnx_options {
     /* What a parameter or buffer holds, into `to`. */
     int (*values)(void *context, const struct bl_param *param, float *to);
     void *context;
+    /* What a layer's input is brought to 8 bits by, and with it the layer's weights; NULL, or false of a layer: not. */
+    bool (*input_range)(void *context, const struct bl_node *layer, struct bl_fake_quantize_attrs *range);
+    void *range_context;
 };
 /* Writes the network as it is in evaluation, everything folded; the batch is open. graph is finished, and may be
  * without a device. BLANCH_EUSAGE: an operation has no form in ONNX. */
@@ -44,7 +47,9 @@ enum bl_onnx_view {
     BL_ONNX_FLAT,     // (N, C), of a tensor of one pixel
     BL_ONNX_GROUPED,  // (N, g, C/g, H, W)
     BL_ONNX_SHUFFLED, // (N, C/g, g, H, W)
-    BL_ONNX_ALL       // (N C H W), in the order of NCHW
+    BL_ONNX_ALL,      // (N C H W), in the order of NCHW
+    BL_ONNX_TOKENS,   // (N, H W, C)
+    BL_ONNX_COLUMNS   // (N, C, H W)
 };
 
 struct bl_onnx_reader;
@@ -75,10 +80,19 @@ bool bl_onnx_number(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int 
 enum { BL_ONNX_WHOLE = 16 };
 bool bl_onnx_whole(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, int64_t out[BL_ONNX_WHOLE],
                    int *count);
+/* The same of any numbers. */
+bool bl_onnx_numbers(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float out[BL_ONNX_WHOLE],
+                     int *count);
 /* The sizes of an input that is a tensor of values; their count, or 0: it is none. */
 int bl_onnx_sizes(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, int64_t sizes[BL_ONNX_DIMS]);
+/* An input is known, and all of it is that number. */
+bool bl_onnx_all(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float number);
 /* An input is zeros, as exporters make a bias where there is none. */
 bool bl_onnx_is_zero(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input);
+/* An input that is given is of whole numbers with a sign. */
+bool bl_onnx_is_signed(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input);
+/* The node that gives an input; NULL: none does. */
+const struct bl_onnx_node *bl_onnx_maker(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input);
 /* The only node that uses what this one gives; NULL: there are others, or none. */
 const struct bl_onnx_node *bl_onnx_user(struct bl_onnx_reader *r, const struct bl_onnx_node *n);
 
@@ -134,7 +148,14 @@ const char *bl_onnx_between(struct bl_onnx_writer *w, const struct bl_node *node
 const char *bl_onnx_put(struct bl_onnx_writer *w, const struct bl_node *node, const char *name, const double *values,
                         int dims, const int64_t *sizes);
 const char *bl_onnx_put_whole(struct bl_onnx_writer *w, const struct bl_node *node, const char *name,
-                              const int64_t *values, int count);
+                              const int64_t *values, int count); // count 0: one value, no list
+/* The input x of a layer, its weights and its bias into in[0] to in[2]: as they are, or in 8 bits, each between a
+ * QuantizeLinear or values of 8 bits (the bias: of 32) and a DequantizeLinear; each output has its own scale. */
+void bl_onnx_operands(struct bl_onnx_writer *w, const struct bl_node *node, const char *x,
+                      const struct bl_onnx_layer *layer, int dims, const int64_t *sizes, const char *in[4]);
+/* x through 8 bits: what a DequantizeLinear gives. */
+const char *bl_onnx_quantized(struct bl_onnx_writer *w, const struct bl_node *node, const char *x,
+                              const struct bl_fake_quantize_attrs *range);
 /* A node of up to 4 inputs, those that are NULL left out at the end, and attributes that end with a NULL name. */
 void bl_onnx_emit(struct bl_onnx_writer *w, const char *type, const char *const in[4], const char *out,
                   const struct bl_onnx_attribute *attributes);

@@ -2,6 +2,7 @@
  * or called otherwise, and the random masks of dropout. */
 #include "graph/onnx_internal.h"
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 static bool is_known(const struct value *value) {
@@ -94,10 +95,11 @@ static int squeeze(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
 static int concat(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     int64_t all[BL_ONNX_WHOLE];
     int used = 0;
+    for (int i = 0; i < n->inputs; i++)
+        if (!is_known(bl_onnx_input(r, n, i))) return bl_onnx_other(r);
     for (int i = 0; i < n->inputs; i++) {
         int64_t part[BL_ONNX_WHOLE];
         int count;
-        if (!is_known(bl_onnx_input(r, n, i))) return bl_onnx_other(r);
         if (!bl_onnx_whole(r, n, i, part, &count) || used + count > BL_ONNX_WHOLE)
             return bl_onnx_refuse(r, "it is of more values than are computed here");
         memcpy(all + used, part, sizeof *part * (size_t)count);
@@ -121,10 +123,10 @@ static int slice(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return give_whole(r, n, from + start, end > start ? (int)(end - start) : 0, 1);
 }
 
-/* To another type; of a mask, too. */
+/* To another type; of a mask, too. What is computed from the images is float32 here whatever a file stores. */
 static int cast(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     const struct value *x = bl_onnx_input(r, n, 0);
-    if (!is_known(x) && x->known != MASK) return bl_onnx_other(r);
+    if (!is_known(x) && x->known != MASK && x->known != TENSOR) return bl_onnx_other(r);
     return bl_onnx_give(r, n, 0, x);
 }
 
@@ -139,6 +141,19 @@ static int splat(struct bl_onnx_reader *r, const struct bl_onnx_node *n, double 
     return bl_onnx_give(r, n, 0, &value);
 }
 
+/* Values of one image, for each of a batch: they stay what they are. */
+static bool spreads_over_batch(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const struct value *x = bl_onnx_input(r, n, 0);
+    int64_t sizes[BL_ONNX_WHOLE];
+    int count;
+    if (x->known != VALUES || x->dims < 2 || x->shape[0] != 1 || !bl_onnx_whole(r, n, 1, sizes, &count) ||
+        count != x->dims || (sizes[0] != r->batch && sizes[0] != 1))
+        return false;
+    for (int i = 1; i < count; i++)
+        if (sizes[i] != x->shape[i] && sizes[i] != 1) return false;
+    return true;
+}
+
 static int expand(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     int64_t sizes[BL_ONNX_WHOLE], ones[BL_ONNX_WHOLE];
     int count, known;
@@ -147,6 +162,7 @@ static int expand(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     if (bl_onnx_whole(r, n, 0, sizes, &known) && bl_onnx_input(r, n, 0)->known != SPLAT && known > 1 &&
         bl_onnx_whole(r, n, 1, ones, &count) && count == 1 && ones[0] == 1)
         return give_whole(r, n, sizes, known, 1);
+    if (spreads_over_batch(r, n)) return bl_onnx_give(r, n, 0, bl_onnx_input(r, n, 0));
     if (!bl_onnx_number(r, n, 0, &number)) return bl_onnx_refuse(r, "it spreads several values");
     if (bl_onnx_input(r, n, 0)->known == WHOLE && bl_onnx_whole(r, n, 1, ones, &count) && count == 1 && ones[0] == 1)
         return give_whole(r, n, bl_onnx_input(r, n, 0)->whole, 1, 1);
@@ -186,13 +202,16 @@ static int transpose(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
 
 /* --- arithmetic on shapes --------------------------------------------------------------------- */
 
-static bool compute(char operator, int64_t a, int64_t b, int64_t *result) {
-    if (a == FREE || b == FREE) return false; // an open batch is passed on, not computed with
+/* free: the batch is open, and passed on as it is, not computed with. */
+static bool compute(char operator, bool free, int64_t a, int64_t b, int64_t *result) {
+    if (free && (a == FREE || b == FREE)) return false;
     switch (operator) {
     case '+':
         return !__builtin_add_overflow(a, b, result);
     case '-':
         return !__builtin_sub_overflow(a, b, result);
+    case '=':
+        return *result = a == b, true;
     case '*':
         return !__builtin_mul_overflow(a, b, result);
     default:
@@ -202,17 +221,43 @@ static bool compute(char operator, int64_t a, int64_t b, int64_t *result) {
     }
 }
 
+/* One number that is not of a size: a fraction, or what came of one (`scaled`). */
+static bool is_real(const struct value *x) {
+    if (x->known == SPLAT) return x->scaled || x->number != floor(x->number);
+    return x->known == VALUES && (x->values->dtype == BL_F32 || x->values->dtype == BL_F64);
+}
+
+static int give_real(struct bl_onnx_reader *r, const struct bl_onnx_node *n, double number) {
+    if (!isfinite(number)) return bl_onnx_refuse(r, "a constant is not finite");
+    return bl_onnx_give(r, n, 0, &(struct value){.known = SPLAT, .number = number, .scaled = true});
+}
+
+static int square_root(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    double number;
+    if (!is_known(bl_onnx_input(r, n, 0))) return bl_onnx_other(r);
+    if (!bl_onnx_number(r, n, 0, &number)) return bl_onnx_refuse(r, "it is of more values than are computed here");
+    return give_real(r, n, sqrt(number));
+}
+
 static int arithmetic(struct bl_onnx_reader *r, const struct bl_onnx_node *n, char operator) {
+    double one, other;
     int64_t a[BL_ONNX_WHOLE], b[BL_ONNX_WHOLE], result[BL_ONNX_WHOLE];
     const struct value *x = bl_onnx_input(r, n, 0), *y = bl_onnx_input(r, n, 1);
     int counts[2];
     if (!is_known(x) || !is_known(y)) return bl_onnx_other(r);
+    if ((is_real(x) || is_real(y)) && bl_onnx_number_of(x, &one) && bl_onnx_number_of(y, &other))
+        return give_real(r, n,
+                            operator== '+' ? one + other :
+                            operator== '-' ? one - other
+                            :
+                            operator== '*' ? one * other
+                                           : one / other);
     if (!bl_onnx_whole_of(x, a, &counts[0]) || !bl_onnx_whole_of(y, b, &counts[1]))
         return bl_onnx_refuse(r, "it computes with more values than are computed here");
     const int count = counts[0] == 1 ? counts[1] : counts[0];
     if (counts[1] != count && counts[1] != 1) return bl_onnx_refuse(r, "its inputs are of different sizes");
     for (int i = 0; i < count; i++)
-        if (!compute(operator, a[counts[0] == 1 ? 0 : i], b[counts[1] == 1 ? 0 : i], &result[i]))
+        if (!compute(operator, r->batch == FREE, a[counts[0] == 1 ? 0 : i], b[counts[1] == 1 ? 0 : i], &result[i]))
             return bl_onnx_refuse(r, "it computes with a size that the file leaves open, or beyond what can be");
     return give_whole(r, n, result, count, x->dims || y->dims);
 }
@@ -223,8 +268,25 @@ static int add(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
 static int subtract(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return arithmetic(r, n, '-');
 }
+static int equal(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    return arithmetic(r, n, '=');
+}
 static int multiply(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return arithmetic(r, n, '*');
+}
+
+/* Of two lists, by a third. */
+static int where(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    int64_t lists[3][BL_ONNX_WHOLE];
+    int count[3];
+    for (int i = 0; i < 3; i++) {
+        if (!is_known(bl_onnx_input(r, n, i))) return bl_onnx_other(r);
+        if (!bl_onnx_whole(r, n, i, lists[i], &count[i]) || count[i] != count[0])
+            return bl_onnx_refuse(r, "it chooses among more values than are computed here");
+    }
+    for (int i = 0; i < count[0]; i++)
+        if (lists[0][i]) lists[2][i] = lists[1][i];
+    return give_whole(r, n, lists[2], count[0], 1);
 }
 
 /* --- masks ------------------------------------------------------------------------------------ */
@@ -256,6 +318,56 @@ static int divide(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return bl_onnx_give(r, n, 0, &value);
 }
 
+/* What one of the scales, or of the zero points, is of each element: they are one, or lie along an axis. */
+struct spread {
+    int64_t count, inner; // of them; elements of the sizes behind the axis
+};
+
+static bool spread_of(const struct value *x, const struct value *scale, int64_t axis, struct spread *spread) {
+    *spread = (struct spread){1, 1};
+    for (int i = 0; i < scale->dims; i++) spread->count *= scale->shape[i];
+    if (axis < 0) axis += x->dims;
+    if (spread->count == 1) return true;
+    for (int i = (int)axis + 1; i < x->dims; i++) spread->inner *= x->shape[i];
+    return axis >= 0 && axis < x->dims && spread->count == x->shape[axis];
+}
+
+static float *dequantized(struct bl_onnx_reader *r, const struct value *x, const struct value *scale,
+                          const struct value *zero, const struct spread *spread) {
+    const int64_t count = (int64_t)(x->values->bytes / bl_type_bytes(x->values->dtype));
+    int64_t *whole = bl_onnx_take(r, (size_t)count, sizeof *whole),
+            *zeros = bl_onnx_take(r, (size_t)spread->count, sizeof *zeros);
+    float *floats = bl_onnx_take(r, (size_t)count, sizeof *floats),
+          *scales = bl_onnx_take(r, (size_t)spread->count, sizeof *scales);
+    if (!whole || !zeros || !floats || !scales) return r->code = BLANCH_ENOMEM, NULL;
+    if (bl_st_int64s(x->values, whole, count) || bl_st_floats(scale->values, scales, spread->count)) return NULL;
+    if (zero->known == VALUES && bl_st_int64s(zero->values, zeros, spread->count)) return NULL;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t k = i / spread->inner % spread->count;
+        floats[i] = (float)(whole[i] - zeros[k]) * scales[k];
+    }
+    return floats;
+}
+
+/* Weights of 8 bits and biases of 32 are those of the file, as floats. */
+static int dequantize(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const struct value *x = bl_onnx_input(r, n, 0), *scale = bl_onnx_input(r, n, 1), *zero = bl_onnx_input(r, n, 2);
+    struct spread spread;
+    if (x->known != VALUES) return bl_onnx_other(r);
+    if (scale->known != VALUES || !spread_of(x, scale, bl_onnx_int(n, "axis", 1), &spread))
+        return bl_onnx_refuse(r, "its scales are not one, or one for each size of its axis");
+    float *floats = dequantized(r, x, scale, zero, &spread);
+    struct bl_st_tensor *tensor = bl_onnx_take(r, 1, sizeof *tensor);
+    if (r->code || !tensor) return r->code = BLANCH_ENOMEM;
+    if (!floats) return bl_onnx_refuse(r, "its values are no whole numbers, or its scales no floats");
+    *tensor = *x->values;
+    tensor->dtype = BL_F32, tensor->data = floats;
+    tensor->bytes = x->values->bytes / bl_type_bytes(x->values->dtype) * sizeof(float);
+    struct value value = *x;
+    value.values = tensor, value.parameter = bl_onnx_is_parameter(r, x);
+    return bl_onnx_give(r, n, 0, &value);
+}
+
 const struct bl_onnx_form bl_onnx_fold_forms[] = {
     {"Add", add},
     {"Cast", cast},
@@ -263,7 +375,9 @@ const struct bl_onnx_form bl_onnx_fold_forms[] = {
     {"Concat", concat},
     {"Constant", constant},
     {"ConstantOfShape", constant_of_shape},
+    {"DequantizeLinear", dequantize},
     {"Div", divide},
+    {"Equal", equal},
     {"Expand", expand},
     {"Gather", gather},
     {"Identity", identity},
@@ -273,9 +387,11 @@ const struct bl_onnx_form bl_onnx_fold_forms[] = {
     {"Reshape", reshape},
     {"Shape", shape},
     {"Slice", slice},
+    {"Sqrt", square_root},
     {"Squeeze", squeeze},
     {"Sub", subtract},
     {"Transpose", transpose},
     {"Unsqueeze", unsqueeze},
+    {"Where", where},
     {0},
 };

@@ -28,6 +28,7 @@ struct value {
     int groups; // of GROUPED and SHUFFLED
     const struct bl_st_tensor *values;
     const char *called; // VALUES: by what name
+    bool parameter;     // VALUES: computed of a parameter, which they stand for
     bool transposed;    // VALUES: of two sizes, which `shape` has turned already
     int64_t whole[BL_ONNX_WHOLE];
     int64_t part; // of SEQUENCE: channels of each, or 0: `whole` has those of `parts`
@@ -79,9 +80,14 @@ bool bl_onnx_whole_of(const struct value *value, int64_t out[BL_ONNX_WHOLE], int
 bool bl_onnx_number_of(const struct value *value, double *number);
 bool bl_onnx_is_parameter(const struct bl_onnx_reader *r,
                           const struct value *value); // a tensor of the file, no constant
+/* Sizes as Reshape takes them, the batch first: zeros copy x's, one -1 is what is left. False: it changes how many
+ * values an image has. */
+bool bl_onnx_resolve(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const struct value *x,
+                     int64_t sizes[BL_ONNX_WHOLE], int *count);
 int bl_onnx_index(const struct bl_onnx_reader *r, const struct bl_onnx_node *n);
 
-/* Forms that are no operation's: constants and what is computed of them, and how values lie. End with a NULL type. */
-extern const struct bl_onnx_form bl_onnx_fold_forms[], bl_onnx_view_forms[];
+/* Forms that are no operation's: constants and what is computed of them, how values lie, and the parts of attention.
+ * End with a NULL type. */
+extern const struct bl_onnx_form bl_onnx_fold_forms[], bl_onnx_view_forms[], bl_onnx_attention_forms[];
 
 #endif

@@ -130,11 +130,36 @@ bool bl_onnx_whole(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int i
     return bl_onnx_whole_of(bl_onnx_input(r, n, input), out, count);
 }
 
+bool bl_onnx_numbers(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float out[BL_ONNX_WHOLE],
+                     int *count) {
+    const struct value *value = bl_onnx_input(r, n, input);
+    int64_t whole[BL_ONNX_WHOLE];
+    if (bl_onnx_whole_of(value, whole, count)) {
+        for (int i = 0; i < *count; i++) out[i] = (float)whole[i];
+        return true;
+    }
+    if (value->known != VALUES || value->dims != 1 || value->shape[0] > BL_ONNX_WHOLE) return false;
+    *count = (int)value->shape[0];
+    return !bl_st_floats(value->values, out, value->shape[0]);
+}
+
 int bl_onnx_sizes(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, int64_t sizes[BL_ONNX_DIMS]) {
     const struct value *value = bl_onnx_input(r, n, input);
     if (value->known != VALUES && value->known != SPLAT) return 0;
     memcpy(sizes, value->shape, sizeof value->shape);
     return value->dims;
+}
+
+bool bl_onnx_all(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input, float number) {
+    const struct value *value = bl_onnx_input(r, n, input);
+    if (value->known == SPLAT) return (float)value->number == number;
+    if (value->known != VALUES) return false;
+    const int64_t count = (int64_t)(value->values->bytes / bl_type_bytes(value->values->dtype));
+    float *floats = bl_onnx_take(r, (size_t)count, sizeof *floats);
+    if (!floats || bl_st_floats(value->values, floats, count)) return false;
+    for (int64_t i = 0; i < count; i++)
+        if (floats[i] != number) return false;
+    return true;
 }
 
 bool bl_onnx_is_zero(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input) {
@@ -159,6 +184,7 @@ bool bl_onnx_mask(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int in
 
 bool bl_onnx_is_parameter(const struct bl_onnx_reader *r, const struct value *value) {
     const uintptr_t at = (uintptr_t)value->values, first = (uintptr_t)r->model->initialiser;
+    if (value->known == VALUES && value->parameter) return true;
     return value->known == VALUES && at >= first && at < (uintptr_t)(r->model->initialiser + r->model->initialisers);
 }
 
@@ -166,6 +192,18 @@ bool bl_onnx_is_parameter(const struct bl_onnx_reader *r, const struct value *va
 
 int bl_onnx_index(const struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return (int)(n - r->model->node);
+}
+
+bool bl_onnx_is_signed(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input) {
+    const struct value *value = bl_onnx_input(r, n, input);
+    return value->known == VALUES && value->values->dtype != BL_U8 && value->values->dtype != BL_U16;
+}
+
+const struct bl_onnx_node *bl_onnx_maker(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input) {
+    for (int i = bl_onnx_index(r, n) - 1; i >= 0; i--)
+        for (int k = 0; k < r->model->node[i].outputs; k++)
+            if (!strcmp(r->model->node[i].output[k], n->input[input])) return &r->model->node[i];
+    return NULL;
 }
 
 const struct bl_onnx_node *bl_onnx_user(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
@@ -209,7 +247,9 @@ int bl_onnx_give_tensor(struct bl_onnx_reader *r, const struct bl_onnx_node *n, 
                  [BL_ONNX_FLAT] = {2, {b, c}},
                  [BL_ONNX_GROUPED] = {5, {b, g, g ? c / g : 0, h, w}},
                  [BL_ONNX_SHUFFLED] = {5, {b, g ? c / g : 0, g, h, w}},
-                 [BL_ONNX_ALL] = {1, {all}}};
+                 [BL_ONNX_ALL] = {1, {all}},
+                 [BL_ONNX_TOKENS] = {3, {b, h * w, c}},
+                 [BL_ONNX_COLUMNS] = {3, {b, c, h * w}}};
     value.dims = views[view].dims;
     memcpy(value.shape, views[view].shape, sizeof views[view].shape);
     return bl_onnx_give(r, n, output, &value);

@@ -176,6 +176,7 @@ static int try_op(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const 
 static int dispatch(struct bl_onnx_reader *r, const struct bl_onnx_node *n, bool *known, bool *taken) {
     int code = try_forms(r, n, bl_onnx_fold_forms, known, taken);
     if (!code && !*taken) code = try_forms(r, n, bl_onnx_view_forms, known, taken);
+    if (!code && !*taken) code = try_forms(r, n, bl_onnx_attention_forms, known, taken);
     for (int i = 0; bl_op_list[i] && !code && !*taken; i++) code = try_op(r, n, bl_op_list[i], known, taken);
     return code;
 }
@@ -186,7 +187,8 @@ static bool lists_form(const struct bl_onnx_form *forms, const char *type) {
 }
 
 static bool has_form(const struct bl_onnx_node *n) {
-    bool found = lists_form(bl_onnx_fold_forms, n->type) || lists_form(bl_onnx_view_forms, n->type);
+    bool found = lists_form(bl_onnx_fold_forms, n->type) || lists_form(bl_onnx_view_forms, n->type) ||
+                 lists_form(bl_onnx_attention_forms, n->type);
     for (int i = 0; bl_op_list[i] && !found; i++) {
         const struct bl_onnx_op *onnx = bl_op_list[i]->onnx;
         found = onnx && ((onnx->type && !strcmp(onnx->type, n->type)) || lists_form(onnx->forms, n->type));
@@ -259,8 +261,13 @@ static int read_nodes(struct bl_onnx_reader *r) {
     if (code) return code;
     tell_frozen(r);
     const struct value *out = bl_onnx_find(r, r->model->output[0].name);
-    if (out->known != TENSOR || out->tensor->h * out->tensor->w != 1 || out->tensor == bl_graph_in(r->graph))
-        return bl_fail(BLANCH_EINPUT, "%s: its output '%s' is not the logits of classes: (batch, classes)",
+    const struct blanch_tensor *x = bl_graph_in(r->graph), *y = out->tensor;
+    const bool logits = out->known == TENSOR && y != x &&
+                        (y->h * y->w == 1 || (y->h == x->h && y->w == x->w && out->view == BL_ONNX_NCHW));
+    if (!logits)
+        return bl_fail(BLANCH_EINPUT,
+                       "%s: its output '%s' is not the logits of classes: (batch, classes), or those of every pixel, "
+                       "(batch, classes, height, width)",
                        r->model->path, r->model->output[0].name);
     return 0;
 }

@@ -41,8 +41,17 @@ static int reshape_to(struct bl_onnx_reader *r, const struct bl_onnx_node *n, co
         if (same(sizes, count, 3, c, h, w, 0)) return give(r, n, x, BL_ONNX_NCHW, 0);
         if (same(sizes, count, 1, c * h * w, 0, 0, 0)) return add(r, n, x, "flatten", NULL, BL_ONNX_FLAT);
         if (pixels(t) == 1 && same(sizes, count, 3, 1, 1, c, 0)) return give(r, n, x, BL_ONNX_NHWC, 0);
+        if (pixels(t) == 1 && same(sizes, count, 2, 1, c, 0, 0)) return give(r, n, x, BL_ONNX_TOKENS, 0);
+        if (same(sizes, count, 2, c, h * w, 0, 0)) return give(r, n, x, BL_ONNX_COLUMNS, 0);
         if (g > 0 && c % g == 0 && same(sizes, count, 4, g, c / g, h, w)) return give(r, n, x, BL_ONNX_GROUPED, (int)g);
     }
+    if (x->view == BL_ONNX_NHWC && same(sizes, count, 2, h * w, c, 0, 0)) return give(r, n, x, BL_ONNX_TOKENS, 0);
+    if (x->view == BL_ONNX_TOKENS && same(sizes, count, 3, h, w, c, 0)) return give(r, n, x, BL_ONNX_NHWC, 0);
+    if (x->view == BL_ONNX_COLUMNS && same(sizes, count, 3, c, h, w, 0)) return give(r, n, x, BL_ONNX_NCHW, 0);
+    if (x->view == BL_ONNX_TOKENS && pixels(t) == 1 && same(sizes, count, 1, c, 0, 0, 0))
+        return give(r, n, x, BL_ONNX_FLAT, 0);
+    if ((x->view == BL_ONNX_TOKENS || x->view == BL_ONNX_NHWC) && count == 4) return bl_onnx_other(r); // attention's
+    if (is_plain(x) && count == 2 && g > 0 && c % g == 0) return bl_onnx_other(r);                     // group norm's
     return bl_onnx_refuse(r, "it lays (%lld, %lld, %lld) of an image out in a way that is not read", (long long)c,
                           (long long)h, (long long)w);
 }
@@ -69,6 +78,14 @@ static bool resolve(const struct value *x, int64_t *sizes, int count, bool zeros
     return product == image;
 }
 
+bool bl_onnx_resolve(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const struct value *x,
+                     int64_t sizes[BL_ONNX_WHOLE], int *count) {
+    const bool zeros = !bl_onnx_int(n, "allowzero", 0);
+    if (!bl_onnx_whole(r, n, 1, sizes, count) || !*count) return false;
+    if (sizes[0] == 0 && zeros) sizes[0] = r->batch;
+    return (sizes[0] == r->batch || sizes[0] == -1) && resolve(x, sizes, *count, zeros);
+}
+
 static int reshape(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     const struct value x = *bl_onnx_input(r, n, 0);
     int64_t sizes[BL_ONNX_WHOLE];
@@ -78,9 +95,7 @@ static int reshape(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
         return bl_onnx_refuse(r, "the shape it is to have is not known");
     if (count == 1 && is_plain(&x) && (sizes[0] == -1 || sizes[0] == r->batch * x.tensor->c * pixels(x.tensor)))
         return give(r, n, &x, BL_ONNX_ALL, 0);
-    if (sizes[0] == 0 && !bl_onnx_int(n, "allowzero", 0)) sizes[0] = r->batch;
-    if ((sizes[0] != r->batch && sizes[0] != -1) || !resolve(&x, sizes, count, !bl_onnx_int(n, "allowzero", 0)))
-        return bl_onnx_refuse(r, "it changes how many values an image has");
+    if (!bl_onnx_resolve(r, n, &x, sizes, &count)) return bl_onnx_refuse(r, "it changes how many values an image has");
     return reshape_to(r, n, &x, sizes + 1, count - 1);
 }
 
@@ -102,7 +117,9 @@ static int transpose(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
         int order[5];
     } turns[] = {{BL_ONNX_NCHW, BL_ONNX_NHWC, {0, 2, 3, 1}},
                  {BL_ONNX_NHWC, BL_ONNX_NCHW, {0, 3, 1, 2}},
-                 {BL_ONNX_GROUPED, BL_ONNX_SHUFFLED, {0, 2, 1, 3, 4}}};
+                 {BL_ONNX_GROUPED, BL_ONNX_SHUFFLED, {0, 2, 1, 3, 4}},
+                 {BL_ONNX_TOKENS, BL_ONNX_COLUMNS, {0, 2, 1}},
+                 {BL_ONNX_COLUMNS, BL_ONNX_TOKENS, {0, 2, 1}}};
     const struct value x = *bl_onnx_input(r, n, 0);
     int order[BL_ONNX_DIMS];
     if (x.known != TENSOR) return bl_onnx_other(r);
@@ -119,6 +136,9 @@ static int squeeze(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     int64_t axes[BL_ONNX_WHOLE];
     int count;
     if (x.known != TENSOR) return bl_onnx_other(r);
+    if (pixels(x.tensor) == 1 && x.view == BL_ONNX_TOKENS && bl_onnx_whole(r, n, 1, axes, &count) && count == 1 &&
+        (axes[0] == 1 || axes[0] == -2))
+        return give(r, n, &x, BL_ONNX_FLAT, 0);
     if (pixels(x.tensor) != 1 || x.view != BL_ONNX_NCHW || !bl_onnx_whole(r, n, 1, axes, &count) || count != 2)
         return bl_onnx_refuse(r, "it takes away other sizes than height and width of 1");
     for (int i = 0; i < 2; i++)
@@ -142,7 +162,7 @@ static int unsqueeze(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
 /* Of all values in their order, to the shape of the indices: what as_strided becomes. */
 static int gather(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     const struct value x = *bl_onnx_input(r, n, 0), *at = bl_onnx_input(r, n, 1);
-    if (x.known != TENSOR) return bl_onnx_other(r);
+    if (x.known != TENSOR || x.view == BL_ONNX_TOKENS) return bl_onnx_other(r);
     if (x.view != BL_ONNX_ALL || at->known != VALUES || at->dims < 2 || r->batch == FREE)
         return bl_onnx_refuse(r, "it picks single values");
     const int64_t count = r->batch * x.tensor->c * pixels(x.tensor);

@@ -1,31 +1,10 @@
 /* A network to an ONNX file: its nodes in order, each written by its operation; what follows a layer alone and is
  * affine by channel is folded into its weights first, in double precision. */
-#include "graph/onnx.h"
+#include "graph/onnx_writer.h"
 #include "graph/internal.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct written { // what a node gives
-    const char *name;
-    enum bl_onnx_view view;
-};
-
-struct bl_onnx_writer {
-    const struct bl_graph *graph;
-    const struct bl_onnx_options *options;
-    int code;
-    void **memory;
-    size_t memory_count, memory_capacity;
-    struct bl_onnx_node *nodes;
-    size_t node_count, node_capacity;
-    struct bl_st_tensor *tensors, *weights; // initialisers; those that are no constants
-    size_t tensor_count, tensor_capacity, weight_count, weight_capacity;
-    struct written *written;           // by node; the last: of the graph's input
-    int *uses;                         // by node: how many inputs take what it gives,
-    const struct bl_node **user;       // and the last node that does
-    const struct bl_node **stands_for; // by node: the last that is folded into it
-};
 
 static const char in_name[] = "images", out_name[] = "logits";
 
@@ -41,12 +20,12 @@ static void *keep(struct bl_onnx_writer *w, void *block) {
     return w->memory[w->memory_count++] = block;
 }
 
-static void *take(struct bl_onnx_writer *w, size_t count, size_t size) {
+void *bl_onnx_room(struct bl_onnx_writer *w, size_t count, size_t size) {
     return keep(w, bl_calloc(count + 1, size));
 }
 
 static void *copy(struct bl_onnx_writer *w, const void *from, size_t count, size_t size) {
-    void *to = take(w, count, size);
+    void *to = bl_onnx_room(w, count, size);
     if (to && count) memcpy(to, from, count * size);
     return to;
 }
@@ -84,10 +63,41 @@ static const char *unflattened(struct bl_onnx_writer *w, const struct bl_node *n
     return to;
 }
 
+static const char *reshaped(struct bl_onnx_writer *w, const struct bl_node *node, int input, const char *from,
+                            const int64_t *sizes, int count) {
+    char what[32];
+    snprintf(what, sizeof what, "sizes%d.%d", input, count);
+    const char *shape = bl_onnx_put_whole(w, node, what, sizes, count);
+    snprintf(what, sizeof what, "as%d.%d", input, count);
+    const char *to = bl_onnx_between(w, node, what);
+    bl_onnx_emit(w, "Reshape", (const char *[4]){from, shape}, to, NULL);
+    return to;
+}
+
+/* To or from (N, pixels, C). */
+static const char *in_tokens(struct bl_onnx_writer *w, const struct bl_node *node, int input, enum bl_onnx_view view) {
+    const struct written *from = written_of(w, node, input);
+    const struct blanch_tensor *x = node->in[input];
+    if (view == BL_ONNX_TOKENS && from->view == BL_ONNX_FLAT)
+        return reshaped(w, node, input, from->name, (const int64_t[]){0, 1, -1}, 3);
+    if (view == BL_ONNX_TOKENS)
+        return reshaped(w, node, input, bl_onnx_in(w, node, input, BL_ONNX_NHWC), (const int64_t[]){0, -1, x->c}, 3);
+    if (view == BL_ONNX_FLAT && x->h * x->w == 1)
+        return reshaped(w, node, input, from->name, (const int64_t[]){0, -1}, 2);
+    const char *last = reshaped(w, node, input, from->name, (const int64_t[]){0, x->h, x->w, x->c}, 4), *flat;
+    if (view == BL_ONNX_NHWC) return last;
+    last = turned(w, last, bl_onnx_between(w, node, input ? "nchw1" : "nchw0"), false);
+    if (view == BL_ONNX_NCHW) return last;
+    bl_onnx_emit(w, "Flatten", (const char *[4]){last}, flat = bl_onnx_between(w, node, input ? "flat1" : "flat0"),
+                 NULL);
+    return flat;
+}
+
 /* An input is made of another view beside the node that wants it so. */
 const char *bl_onnx_in(struct bl_onnx_writer *w, const struct bl_node *node, int input, enum bl_onnx_view view) {
     const struct written *from = written_of(w, node, input);
     if (w->code || from->view == view) return from->name ? from->name : "";
+    if (view == BL_ONNX_TOKENS || from->view == BL_ONNX_TOKENS) return in_tokens(w, node, input, view);
     char what[16];
     snprintf(what, sizeof what, "in%d", input);
     const char *name = bl_onnx_between(w, node, what), *middle = from->name;
@@ -150,12 +160,12 @@ void bl_onnx_write_unary(struct bl_onnx_writer *w, const struct bl_node *node, c
     bl_onnx_emit(w, type, (const char *[4]){x}, bl_onnx_out(w, node, view), attributes);
 }
 
-static const char *put(struct bl_onnx_writer *w, const struct bl_node *node, const char *name, enum bl_type type,
-                       const void *data, int dims, const int64_t *sizes) {
+const char *bl_onnx_put_raw(struct bl_onnx_writer *w, const struct bl_node *node, const char *name, enum bl_type type,
+                            const void *data, int dims, const int64_t *sizes) {
     int code = bl_grow((void **)&w->tensors, &w->tensor_capacity, w->tensor_count + 1, sizeof *w->tensors);
     char id[160];
     bl_graph_id(node, id);
-    const char *full = keep(w, bl_format("%s.%s", node->params ? node->name : id, name));
+    const char *full = keep(w, bl_format("%s%s%s", node->params ? node->name : id, *name ? "." : "", name));
     struct bl_st_tensor tensor = {
         .name = full, .dtype = type, .dims = dims, .data = data, .bytes = bl_type_bytes(type)};
     if (!code) code = bl_grow((void **)&w->weights, &w->weight_capacity, w->weight_count + 1, sizeof *w->weights);
@@ -171,25 +181,25 @@ const char *bl_onnx_put(struct bl_onnx_writer *w, const struct bl_node *node, co
                         int dims, const int64_t *sizes) {
     size_t count = 1;
     for (int i = 0; i < dims; i++) count *= (size_t)sizes[i];
-    float *floats = values ? take(w, count, sizeof *floats) : NULL;
+    float *floats = values ? bl_onnx_room(w, count, sizeof *floats) : NULL;
     for (size_t i = 0; floats && i < count; i++) floats[i] = (float)values[i];
     if (!floats) return "";
-    if (w->options->type == BL_F32) return put(w, node, name, BL_F32, floats, dims, sizes);
-    void *narrow = take(w, count, bl_type_bytes(w->options->type));
+    if (w->options->type == BL_F32) return bl_onnx_put_raw(w, node, name, BL_F32, floats, dims, sizes);
+    void *narrow = bl_onnx_room(w, count, bl_type_bytes(w->options->type));
     if (narrow) bl_type_narrow(w->options->type, floats, narrow, count);
-    return put(w, node, name, w->options->type, narrow, dims, sizes);
+    return bl_onnx_put_raw(w, node, name, w->options->type, narrow, dims, sizes);
 }
 
 const char *bl_onnx_put_whole(struct bl_onnx_writer *w, const struct bl_node *node, const char *name,
                               const int64_t *values, int count) {
-    const int64_t *kept = copy(w, values, (size_t)count, sizeof *values);
-    return put(w, node, name, BL_I64, kept, 1, (const int64_t[]){count});
+    const int64_t *kept = copy(w, values, (size_t)(count ? count : 1), sizeof *values);
+    return bl_onnx_put_raw(w, node, name, BL_I64, kept, count > 0, (const int64_t[]){count});
 }
 
 /* --- layers ----------------------------------------------------------------------------------- */
 
 const float *bl_onnx_values(struct bl_onnx_writer *w, const struct bl_param *param) {
-    float *values = w->code ? NULL : take(w, (size_t)param->data.count, sizeof *values);
+    float *values = w->code ? NULL : bl_onnx_room(w, (size_t)param->data.count, sizeof *values);
     int code = values ? w->options->values(w->options->context, param, values) : 0;
     if (code) bl_onnx_failed(w, code);
     return w->code ? NULL : values;
@@ -198,8 +208,8 @@ const float *bl_onnx_values(struct bl_onnx_writer *w, const struct bl_param *par
 bool bl_onnx_layer(struct bl_onnx_writer *w, struct bl_onnx_layer *layer, int64_t out, int64_t each) {
     *layer = (struct bl_onnx_layer){.out = out, .each = each};
     if (w->code) return false;
-    layer->weight = take(w, (size_t)(out * each), sizeof *layer->weight);
-    layer->bias = take(w, (size_t)out, sizeof *layer->bias);
+    layer->weight = bl_onnx_room(w, (size_t)(out * each), sizeof *layer->weight);
+    layer->bias = bl_onnx_room(w, (size_t)out, sizeof *layer->bias);
     return layer->weight && layer->bias;
 }
 
@@ -229,7 +239,7 @@ struct affine {
 
 static bool affine_of(struct bl_onnx_writer *w, const struct bl_node *node, struct affine *a) {
     const size_t channels = (size_t)node->out[0]->c;
-    *a = (struct affine){take(w, channels, sizeof *a->scale), take(w, channels, sizeof *a->shift)};
+    *a = (struct affine){bl_onnx_room(w, channels, sizeof *a->scale), bl_onnx_room(w, channels, sizeof *a->shift)};
     if (a->scale && a->shift) node->op->onnx->affine(w, node, a->scale, a->shift);
     return !w->code;
 }
@@ -260,7 +270,8 @@ static void write_layer(struct bl_onnx_writer *w, const struct bl_node *node) {
 static void write_affine(struct bl_onnx_writer *w, const struct bl_node *node) {
     const float eps = 1e-5f;
     const int64_t channels = node->out[0]->c, sizes[] = {channels, 1, 1};
-    double *mean = take(w, (size_t)channels, sizeof *mean), *variance = take(w, (size_t)channels, sizeof *variance);
+    double *mean = bl_onnx_room(w, (size_t)channels, sizeof *mean),
+           *variance = bl_onnx_room(w, (size_t)channels, sizeof *variance);
     const char *in[5] = {bl_onnx_in(w, node, 0, BL_ONNX_NCHW)};
     bool shifts = false;
     struct affine a;
@@ -307,7 +318,7 @@ static void begin(struct bl_onnx_writer *w) {
                  (const struct bl_onnx_attribute[]){{"to", BL_ONNX_INT, .i = BL_ONNX_TYPE_F16}, {NULL}});
 }
 
-/* The logits under their name, (batch, classes), float32. */
+/* The logits under their name, (batch, classes), or (batch, classes, height, width) of pixels, float32. */
 static void end(struct bl_onnx_writer *w) {
     const struct blanch_tensor *logits = bl_graph_out(w->graph);
     const struct written *last = NULL;
@@ -318,10 +329,14 @@ static void end(struct bl_onnx_writer *w) {
     if (w->code || !last || !last->name) return;
     const bool narrow = w->options->type != BL_F32;
     const char *flat = last->name, *to = narrow ? "logits/fp16" : out_name;
-    if (logits->h * logits->w != 1)
+    const struct blanch_tensor *x = bl_graph_in(w->graph);
+    const bool whole = logits->h * logits->w == 1;
+    if (!whole && (logits->h != x->h || logits->w != x->w))
         bl_onnx_failed(w, bl_fail(BLANCH_EUSAGE, "its output is not the logits of classes"));
     struct bl_onnx_node *maker = w->node_count ? &w->nodes[w->node_count - 1] : NULL;
-    if (last->view != BL_ONNX_FLAT)
+    if (!whole && last->view == BL_ONNX_NHWC)
+        turned(w, flat, to, false);
+    else if (whole && last->view != BL_ONNX_FLAT)
         bl_onnx_emit(w, "Flatten", (const char *[4]){flat}, to, NULL);
     else if (maker && maker->output[0] == flat)
         maker->name = ((const char **)maker->output)[0] = to;
@@ -335,7 +350,7 @@ static void end(struct bl_onnx_writer *w) {
 static int write_files(struct bl_onnx_writer *w) {
     const struct blanch_tensor *x = bl_graph_in(w->graph), *y = bl_graph_out(w->graph);
     const struct bl_onnx_value in = {in_name, BL_F32, 4, {-1, x->c, x->h, x->w}},
-                               out = {out_name, BL_F32, 2, {-1, y->c}};
+                               out = {out_name, BL_F32, y->h * y->w == 1 ? 2 : 4, {-1, y->c, y->h, y->w}};
     const struct bl_onnx_model model = {.producer = "blanch",
                                         .opset = BL_ONNX_WRITTEN,
                                         .nodes = (int)w->node_count,
@@ -357,10 +372,10 @@ static int write_files(struct bl_onnx_writer *w) {
 int bl_onnx_network_write(const struct bl_graph *graph, const struct bl_onnx_options *options) {
     const size_t nodes = (size_t)bl_graph_nodes(graph);
     struct bl_onnx_writer w = {.graph = graph, .options = options};
-    w.written = take(&w, nodes + 1, sizeof *w.written);
-    w.stands_for = take(&w, nodes, sizeof *w.stands_for);
-    w.user = take(&w, nodes, sizeof *w.user);
-    w.uses = take(&w, nodes, sizeof *w.uses);
+    w.written = bl_onnx_room(&w, nodes + 1, sizeof *w.written);
+    w.stands_for = bl_onnx_room(&w, nodes, sizeof *w.stands_for);
+    w.user = bl_onnx_room(&w, nodes, sizeof *w.user);
+    w.uses = bl_onnx_room(&w, nodes, sizeof *w.uses);
     for (size_t i = 0; i < nodes && !w.code; i++) w.stands_for[i] = bl_graph_node(graph, (int)i);
     if (!w.code) count_uses(&w);
     if (!w.code) begin(&w);

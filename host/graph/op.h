@@ -44,7 +44,8 @@ enum bl_init {
     BL_INIT_ONES,
     BL_INIT_EYE,    // identities over the last two dimensions
     BL_INIT_FAN_IN, // uniform, +- 1 / sqrt(fan in)
-    BL_INIT_NORMAL  // of deviation 0.02
+    BL_INIT_NORMAL, // of deviation 0.02
+    BL_INIT_VALUE   // the parameter's own
 };
 
 /* Coordinates of its own in which a layer lets a linear optimiser update one of its parameters, so that the layer need
@@ -73,6 +74,7 @@ struct bl_param { // a parameter, or a buffer
     int dims;
     int64_t shape[4];
     enum bl_init init;
+    float begin;        // where init is BL_INIT_VALUE
     bool trainable;     // false: a buffer
     bool counter;       // an int64 scalar kept on the host, in `value`
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
@@ -280,8 +282,16 @@ struct bl_attention_attrs {
 struct bl_token_attrs {
     int index;
 };
+struct bl_fake_quantize_attrs { // y = (clamp(rint(x / scale) + zero_point, quant_min, quant_max) - zero_point) scale
+    float scale;
+    int zero_point, quant_min, quant_max;
+};
 struct bl_conv_attrs {
     int in_channels, out_channels, kernel[2], stride[2], padding[2], dilation[2], groups;
+    int bias;
+};
+struct bl_conv_transpose_attrs {
+    int in_channels, out_channels, kernel[2], stride[2], padding[2], output_padding[2], dilation[2], groups;
     int bias;
 };
 enum { BL_REFRESH_SCHEDULED = -1 };                          // as bl_whitening_order says
@@ -291,6 +301,7 @@ struct bl_nd_attrs {                                         // common to nd_con
     int constant_grad; // the gradient stops at mean and D
     int block, n_iter, freeze, freeze_iter, cov_sampling_stride[2];
     int whiten_channels; // a convolution's samples are pixels, and D multiplies every tap of a block of channels
+    int variances;       // D is that of S's diagonal: features are scaled and not whitened
     int cov_samples;     // most samples of a covariance of a convolution; -k: k times its features; 0: all
     int chosen;          // block and cov_samples are this layer's alone, and stand beside its weights in their file
     float eps, momentum;
@@ -315,6 +326,10 @@ struct bl_layernorm_attrs {
     int channels;
     float eps;
 };
+struct bl_group_norm_attrs {
+    int groups, channels;
+    float eps;
+};
 struct bl_pool_attrs {
     int kernel[2], stride[2], padding[2];
     int ceil_mode;         // a last window that overruns counts, if it starts within the image or the padding before it
@@ -322,6 +337,13 @@ struct bl_pool_attrs {
 };
 struct bl_adaptive_attrs {
     int out[2];
+};
+struct bl_upsample_attrs {
+    int scale[2], out[2]; // one of them is 0
+    int bilinear;         // 0: the nearest pixel
+};
+struct bl_pixel_shuffle_attrs {
+    int factor;
 };
 struct bl_slice_attrs {
     int begin, end;
@@ -338,10 +360,28 @@ struct bl_leaky_relu_attrs {
 struct bl_elu_attrs {
     float alpha;
 };
+enum { BL_IGNORED_LABEL = 255 }; // of a pixel: it has no part in the loss
 struct bl_loss_attrs {
     float smoothing;     // of labels, from 0 to below 1; these two are of training steps alone
     int pairs;           // a third input has other labels, for the rest of the images' share (bl_run.share)
     const float *weight; // by class, until the graph is finished; NULL: 1 each
+};
+struct bl_scale_attrs {
+    float begin; // its values then; 0: 1
+};
+struct bl_image_loss_attrs {
+    int sum; // over the values of an image; 0: their mean
+};
+struct bl_embedding_attrs {
+    int count, channels;
+};
+struct bl_number_embedding_attrs {
+    int channels;
+    float period; // the longest, by 2 pi
+};
+struct bl_diffuse_attrs {
+    int steps;
+    float first, last; // variance of the noise that the steps add, linear in between
 };
 struct bl_channel_deconv_attrs {
     int block, n_iter, cov_sampling_stride;

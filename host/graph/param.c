@@ -243,6 +243,9 @@ static void fill_param(float *values, const struct bl_param *p, const struct bl_
         for (int64_t i = 0; i < count; i++) values[i] = (i / n) % n == i % n;
         break;
     }
+    case BL_INIT_VALUE:
+        for (int64_t i = 0; i < count; i++) values[i] = p->begin;
+        break;
     default:
         for (int64_t i = 0; i < count; i++) values[i] = p->init == BL_INIT_ONES;
     }

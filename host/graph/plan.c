@@ -241,9 +241,7 @@ uint64_t bl_graph_bytes_with(const struct bl_graph *graph, int batch, int recomp
     }
     free(map);
     if (other->error) goto done;
-    struct bl_node *last = other->nodes[other->node_count - 1];
-    other->loss = other->labels ? last : NULL;
-    other->logits = other->loss ? last->in[0] : last->out[0];
+    bl_graph_find_ends(other);
     if (bl_graph_make_plan(other)) goto done;
     bytes = other->plan.total;
     if (segments) *segments = other->segments;

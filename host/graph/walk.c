@@ -61,6 +61,12 @@ int bl_graph_visit(struct bl_graph *graph, const struct bl_run *run, const struc
     return code;
 }
 
+int bl_graph_watch(struct bl_graph *graph, int n, const struct bl_visitor *visitor) {
+    const struct bl_run run = bl_graph_run(graph, n, false);
+    int code = bl_graph_check_batch(graph, n, false);
+    return code ? code : bl_graph_visit(graph, &run, visitor);
+}
+
 int bl_graph_walk(struct bl_graph *graph, int n, const struct bl_visitor *visitor) {
     struct kept *kept = NULL;
     int code = bl_graph_check_batch(graph, n, true);

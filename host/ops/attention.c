@@ -2,6 +2,7 @@
  * the channels of a head, and its pixels the tokens; y = softmax(q k^T / sqrt(channels of a head)) v in each head. What
  * is kept for the backward pass is one number a token and head; memory grows with the tokens, not with their square. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 #include <stdlib.h>
@@ -251,6 +252,60 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+/* --- ONNX --------------------------------------------------------------------------------------- */
+
+/* In parts, as graph/onnx_attention.c reads them: opset 17 has no such operator. */
+static const char *reordered(struct bl_onnx_writer *w, const struct bl_node *node, const char *from, const char *to,
+                             const int64_t *order, int count) {
+    const char *name = bl_onnx_between(w, node, to);
+    bl_onnx_emit(w, "Transpose", (const char *[4]){from}, name,
+                 (const struct bl_onnx_attribute[]){{"perm", BL_ONNX_INTS, .count = count, .ints = order}, {NULL}});
+    return name;
+}
+
+static const char *join(struct bl_onnx_writer *w, const struct bl_node *node, const char *type, const char *a,
+                        const char *b, const char *to) {
+    const char *name = bl_onnx_between(w, node, to);
+    bl_onnx_emit(w, type, (const char *[4]){a, b}, name, NULL);
+    return name;
+}
+
+static const char *mask(struct bl_onnx_writer *w, const struct bl_node *node, int64_t tokens) {
+    double *hidden = bl_ref_doubles((size_t)(tokens * tokens));
+    if (!hidden) return bl_onnx_failed(w, BLANCH_ENOMEM), "";
+    for (int64_t i = 0; i < tokens * tokens; i++) hidden[i] = i % tokens > i / tokens ? -INFINITY : 0;
+    const char *name = bl_onnx_put(w, node, "mask", hidden, 2, (const int64_t[]){tokens, tokens});
+    free(hidden);
+    return name;
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const struct bl_attention_attrs *a = node->attrs;
+    const int64_t tokens = node->in[0]->h * node->in[0]->w, channels = node->out[0]->c, head = channels / a->heads,
+                  sizes[] = {0, tokens, 3, a->heads, head}, back[] = {0, tokens, channels};
+    const double by = 1 / sqrt((double)head);
+    const char *part[3] = {bl_onnx_in(w, node, 0, BL_ONNX_TOKENS)};
+    const char *apart = join(w, node, "Reshape", part[0], bl_onnx_put_whole(w, node, "sizes", sizes, 5), "apart");
+    apart = reordered(w, node, apart, "parts", (const int64_t[]){2, 0, 3, 1, 4}, 5);
+    for (int i = 0; i < 3; i++) {
+        static const char *const names[] = {"queries", "keys", "values"}, *const indices[] = {"0", "1", "2"};
+        part[i] =
+            join(w, node, "Gather", apart, bl_onnx_put_whole(w, node, indices[i], (const int64_t[]){i}, 0), names[i]);
+    }
+    part[0] = join(w, node, "Mul", part[0], bl_onnx_put(w, node, "factor", &by, 0, NULL), "scaled");
+    part[1] = reordered(w, node, part[1], "turned", (const int64_t[]){0, 1, 3, 2}, 4);
+    const char *scores = join(w, node, "MatMul", part[0], part[1], "scores"), *weights;
+    if (a->causal) scores = join(w, node, "Add", scores, mask(w, node, tokens), "masked");
+    bl_onnx_emit(w, "Softmax", (const char *[4]){scores}, weights = bl_onnx_between(w, node, "weights"),
+                 (const struct bl_onnx_attribute[]){{"axis", BL_ONNX_INT, .i = -1}, {NULL}});
+    const char *heads = join(w, node, "MatMul", weights, part[2], "heads");
+    heads = reordered(w, node, heads, "together", (const int64_t[]){0, 2, 1, 3}, 4);
+    bl_onnx_emit(w, "Reshape", (const char *[4]){heads, bl_onnx_put_whole(w, node, "back", back, 3)},
+                 bl_onnx_out(w, node, BL_ONNX_TOKENS), NULL);
+}
+
+static const struct bl_onnx_op onnx = {.write = write}; // read by graph/onnx_attention.c
+
 static const struct bl_field fields[] = {
     {"heads", BL_FIELD_INT, offsetof(struct bl_attention_attrs, heads), false},
     {"causal", BL_FIELD_BOOL, offsetof(struct bl_attention_attrs, causal), true},
@@ -273,4 +328,5 @@ const struct bl_op bl_op_attention = {
     .backward = backward,
     .definition = definition,
     .release = release,
+    .onnx = &onnx,
 };

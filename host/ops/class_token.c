@@ -1,5 +1,6 @@
 /* A learned token before an image's pixels: (C, H, W) becomes (C, H W + 1, 1). The parameter, (1, 1, C), bears the
  * node's own name. */
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include "ops/tokens.h"
 
@@ -48,6 +49,40 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+/* Values of the file before tokens. */
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    int64_t sizes[BL_ONNX_DIMS];
+    const int64_t axis = bl_onnx_int(n, "axis", 0);
+    if (n->inputs != 2 || !bl_onnx_is_tensor(r, n, 1)) return bl_onnx_other(r);
+    struct blanch_tensor *x = bl_onnx_tensor(r, n, 1);
+    if (bl_onnx_view(r, n, 1) != BL_ONNX_TOKENS || (axis != 1 && axis != -2) || bl_onnx_sizes(r, n, 0, sizes) != 3 ||
+        sizes[0] != 1 || sizes[1] != 1 || sizes[2] != x->c)
+        return bl_onnx_refuse(r, "it joins tokens with other values than one token of the file");
+    const struct bl_onnx_param params[] = {{"", n, 0}, {NULL}};
+    return bl_onnx_add(r, n, NULL, &x, 1, params, BL_ONNX_TOKENS);
+}
+
+/* The token, for each image of the batch. */
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const int64_t channels = node->out[0]->c, sizes[] = {1, 1, channels}, rest[] = {1, channels};
+    const char *x = bl_onnx_in(w, node, 0, BL_ONNX_TOKENS), *shape = bl_onnx_between(w, node, "shape"),
+               *batch = bl_onnx_between(w, node, "batch"), *all = bl_onnx_between(w, node, "sizes"),
+               *token = bl_onnx_between(w, node, "token");
+    struct bl_onnx_layer room;
+    bl_onnx_fold_plain(w, node, &room);
+    bl_onnx_emit(w, "Shape", (const char *[4]){x}, shape, NULL);
+    bl_onnx_emit(w, "Gather", (const char *[4]){shape, bl_onnx_put_whole(w, node, "first", (const int64_t[]){0}, 1)},
+                 batch, NULL);
+    bl_onnx_emit(w, "Concat", (const char *[4]){batch, bl_onnx_put_whole(w, node, "rest", rest, 2)}, all,
+                 (const struct bl_onnx_attribute[]){{"axis", BL_ONNX_INT, .i = 0}, {NULL}});
+    bl_onnx_emit(w, "Expand", (const char *[4]){bl_onnx_put(w, node, "", room.weight, 3, sizes), all}, token, NULL);
+    bl_onnx_emit(w, "Concat", (const char *[4]){token, x}, bl_onnx_out(w, node, BL_ONNX_TOKENS),
+                 (const struct bl_onnx_attribute[]){{"axis", BL_ONNX_INT, .i = 1}, {NULL}});
+}
+
+static const struct bl_onnx_form forms[] = {{"Concat", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_class_token = {
     .name = "class_token",
     .role = BL_ROLE_SHAPE,
@@ -61,4 +96,5 @@ const struct bl_op bl_op_class_token = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -79,9 +79,12 @@ struct bl_range bl_tree_rows(struct blanch_device *dev, int64_t rows) {
 enum { CPU_CHUNK_BYTES = 128 * 1024, MIN_CHUNK = 32, GPU_ITEMS = 32768 };
 
 int64_t bl_chunk(const struct bl_node *node, int vec) {
-    const struct blanch_tensor *x = node->in[0];
+    return bl_chunk_of(node->dev, node->in[0], vec);
+}
+
+int64_t bl_chunk_of(const struct blanch_device *dev, const struct blanch_tensor *x, int vec) {
     int64_t rows = x->n * x->h * x->w,
-            chunk = bl_on_cpu(node->dev) ? CPU_CHUNK_BYTES / bl_bytes_of(x, x->c) : rows * (x->c / vec) / GPU_ITEMS;
+            chunk = bl_on_cpu(dev) ? CPU_CHUNK_BYTES / bl_bytes_of(x, x->c) : rows * (x->c / vec) / GPU_ITEMS;
     return chunk < MIN_CHUNK ? MIN_CHUNK : chunk;
 }
 

@@ -27,7 +27,8 @@ struct bl_range bl_tree_rows(struct blanch_device *dev, int64_t rows);
 /* Sums over all pixels of a batch, by channel, are formed of chunks of so many pixels, which are added in order
  * afterwards: as many of them as the CPU's cache holds, or as keep a GPU busy. bl_share_chunks: an item for each vector
  * of channels and chunk; on a CPU one takes all channels of its chunk. */
-int64_t bl_chunk(const struct bl_node *node, int vec);
+int64_t bl_chunk(const struct bl_node *node, int vec); // of the node's first input
+int64_t bl_chunk_of(const struct blanch_device *dev, const struct blanch_tensor *x, int vec);
 static inline int64_t bl_chunks(int64_t rows, int64_t chunk) {
     return (rows + chunk - 1) / chunk;
 }

@@ -110,17 +110,18 @@ static const struct bl_field fields[] = {
 static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     struct blanch_tensor *x = bl_onnx_tensor(r, n, 0);
     const enum bl_onnx_view view = bl_onnx_view(r, n, 0);
-    const int64_t axis = bl_onnx_int(n, "axis", -1), last = view == BL_ONNX_NHWC ? 3 : 1;
+    const int64_t axis = bl_onnx_int(n, "axis", -1), last = view == BL_ONNX_NHWC ? 3 : view == BL_ONNX_TOKENS ? 2 : 1;
     const struct bl_layernorm_attrs attrs = {x ? (int)x->c : 0, bl_onnx_float(n, "epsilon", 1e-5f)};
     const struct bl_onnx_param params[] = {{"weight", n, 1}, {"bias", n, 2}, {NULL}};
-    if ((view != BL_ONNX_NHWC && view != BL_ONNX_FLAT) || (axis != -1 && axis != last))
+    if ((view != BL_ONNX_NHWC && view != BL_ONNX_FLAT && view != BL_ONNX_TOKENS) || (axis != -1 && axis != last))
         return bl_onnx_refuse(r, "it normalises other axes than the channels alone");
     return bl_onnx_add(r, n, &attrs, &x, 1, params, view);
 }
 
 static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
     const struct bl_layernorm_attrs *a = node->attrs;
-    const enum bl_onnx_view view = bl_onnx_written(w, node, 0) == BL_ONNX_FLAT ? BL_ONNX_FLAT : BL_ONNX_NHWC;
+    const enum bl_onnx_view given = bl_onnx_written(w, node, 0),
+                            view = given == BL_ONNX_FLAT || given == BL_ONNX_TOKENS ? given : BL_ONNX_NHWC;
     const int64_t channels = node->out[0]->c;
     struct bl_onnx_layer room;
     const struct bl_onnx_attribute attributes[] = {

@@ -84,7 +84,8 @@ static int read_product(struct bl_onnx_reader *r, const struct bl_onnx_node *n) 
     const enum bl_onnx_view view = bl_onnx_view(r, n, 0);
     int64_t sizes[BL_ONNX_DIMS];
     int bias = -1;
-    if (view != BL_ONNX_FLAT && view != BL_ONNX_NHWC)
+    if (!bl_onnx_is_tensor(r, n, 0)) return bl_onnx_other(r);
+    if (view != BL_ONNX_FLAT && view != BL_ONNX_NHWC && view != BL_ONNX_TOKENS)
         return bl_onnx_refuse(r, "its input's last size is not the features");
     for (int i = 0; user && !strcmp(user->type, "Add") && i < 2; i++)
         if (bl_onnx_sizes(r, user, i, sizes) == 1) bias = i;

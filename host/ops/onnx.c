@@ -74,21 +74,22 @@ void bl_conv_write(struct bl_onnx_writer *w, const struct bl_node *node, const s
                                                    {"dilations", BL_ONNX_INTS, .count = 2, .ints = dilations},
                                                    {"group", BL_ONNX_INT, .i = a->groups},
                                                    {NULL}};
-    const char *in[4] = {bl_onnx_in(w, node, 0, BL_ONNX_NCHW), bl_onnx_put(w, node, "weight", layer->weight, 4, sizes),
-                         bl_onnx_put(w, node, "bias", layer->bias, 1, &layer->out)};
+    const char *in[4] = {NULL};
+    bl_onnx_operands(w, node, bl_onnx_in(w, node, 0, BL_ONNX_NCHW), layer, 4, sizes, in);
     bl_onnx_emit(w, "Conv", in, bl_onnx_out(w, node, BL_ONNX_NCHW), attributes);
 }
 
 /* On each pixel: the channels last, and a product. */
 static void write_pixels(struct bl_onnx_writer *w, const struct bl_node *node, const struct bl_onnx_layer *layer) {
+    const enum bl_onnx_view view = bl_onnx_written(w, node, 0) == BL_ONNX_TOKENS ? BL_ONNX_TOKENS : BL_ONNX_NHWC;
     const int64_t sizes[] = {layer->out, layer->each}, order[] = {1, 0};
     const char *weight = bl_onnx_put(w, node, "weight", layer->weight, 2, sizes),
                *bias = bl_onnx_put(w, node, "bias", layer->bias, 1, &layer->out),
                *turned = bl_onnx_between(w, node, "weight"), *product = bl_onnx_between(w, node, "product");
     bl_onnx_emit(w, "Transpose", (const char *[4]){weight}, turned,
                  (const struct bl_onnx_attribute[]){{"perm", BL_ONNX_INTS, .count = 2, .ints = order}, {NULL}});
-    bl_onnx_emit(w, "MatMul", (const char *[4]){bl_onnx_in(w, node, 0, BL_ONNX_NHWC), turned}, product, NULL);
-    bl_onnx_emit(w, "Add", (const char *[4]){product, bias}, bl_onnx_out(w, node, BL_ONNX_NHWC), NULL);
+    bl_onnx_emit(w, "MatMul", (const char *[4]){bl_onnx_in(w, node, 0, view), turned}, product, NULL);
+    bl_onnx_emit(w, "Add", (const char *[4]){product, bias}, bl_onnx_out(w, node, view), NULL);
 }
 
 void bl_linear_write(struct bl_onnx_writer *w, const struct bl_node *node, const struct bl_onnx_layer *layer) {
@@ -97,8 +98,8 @@ void bl_linear_write(struct bl_onnx_writer *w, const struct bl_node *node, const
         write_pixels(w, node, layer);
         return;
     }
-    const char *in[4] = {bl_onnx_in(w, node, 0, BL_ONNX_FLAT), bl_onnx_put(w, node, "weight", layer->weight, 2, sizes),
-                         bl_onnx_put(w, node, "bias", layer->bias, 1, &layer->out)};
+    const char *in[4] = {NULL};
+    bl_onnx_operands(w, node, bl_onnx_in(w, node, 0, BL_ONNX_FLAT), layer, 2, sizes, in);
     bl_onnx_emit(w, "Gemm", in, bl_onnx_out(w, node, BL_ONNX_FLAT),
                  (const struct bl_onnx_attribute[]){{"transB", BL_ONNX_INT, .i = 1}, {NULL}});
 }

@@ -1,5 +1,6 @@
 /* y = x + p, p (1, pixels, C) a parameter of every pixel, which bears the node's own name: learned positions. The
  * number of pixels is that of the network's images. */
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include "ops/tokens.h"
 
@@ -64,6 +65,31 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+/* The sum of tokens and values of the file. */
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    for (int i = 0; i < 2; i++) {
+        int64_t sizes[BL_ONNX_DIMS];
+        if (!bl_onnx_is_tensor(r, n, !i) || bl_onnx_view(r, n, !i) != BL_ONNX_TOKENS) continue;
+        struct blanch_tensor *x = bl_onnx_tensor(r, n, !i);
+        if (bl_onnx_sizes(r, n, i, sizes) != 3 || sizes[0] != 1 || sizes[1] != x->h * x->w || sizes[2] != x->c)
+            continue;
+        const struct bl_onnx_param params[] = {{"", n, i}, {NULL}};
+        return bl_onnx_add(r, n, NULL, &x, 1, params, BL_ONNX_TOKENS);
+    }
+    return bl_onnx_other(r);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const int64_t *sizes = node->param[0]->shape;
+    struct bl_onnx_layer room;
+    bl_onnx_fold_plain(w, node, &room);
+    const char *in[4] = {bl_onnx_in(w, node, 0, BL_ONNX_TOKENS), bl_onnx_put(w, node, "", room.weight, 3, sizes)};
+    bl_onnx_emit(w, "Add", in, bl_onnx_out(w, node, BL_ONNX_TOKENS), NULL);
+}
+
+static const struct bl_onnx_form forms[] = {{"Add", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_position = {
     .name = "position",
     .role = BL_ROLE_ELEMENTWISE,
@@ -78,4 +104,5 @@ const struct bl_op bl_op_position = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

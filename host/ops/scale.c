@@ -2,6 +2,7 @@
 #include "ops/common.h"
 #include "graph/onnx.h"
 #include "graph/reference.h"
+#include <math.h>
 #include <stdlib.h>
 
 struct state {
@@ -16,11 +17,15 @@ static int64_t rows_of(const struct bl_node *node, int64_t n) {
 }
 
 static int setup(struct bl_node *node) {
+    struct bl_scale_attrs *attrs = node->attrs;
     int code = bl_check_inputs(node, 1, 1);
     if (code) return code;
     const struct blanch_tensor *x = node->in[0];
     bl_node_out(node, x->c, x->h, x->w);
-    bl_node_param(node, NULL, BL_INIT_ONES, 3, (int64_t[]){x->c, 1, 1});
+    struct bl_param *factors = bl_node_param(node, NULL, BL_INIT_VALUE, 3, (int64_t[]){x->c, 1, 1});
+    if (attrs->begin == 0) attrs->begin = 1;
+    if (!isfinite(attrs->begin)) return bl_fail(BLANCH_EINPUT, "%s: begin is not finite", node->name);
+    if (factors) factors->begin = attrs->begin;
     struct state *state = node->state = bl_calloc(1, sizeof *state);
     if (!state) return BLANCH_ENOMEM;
     state->vec = bl_vec(node->dev, x->c);
@@ -75,6 +80,9 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+static const struct bl_field fields[] = {{"begin", BL_FIELD_FLOAT, offsetof(struct bl_scale_attrs, begin), true, 1},
+                                         {NULL}};
+
 /* A product with values of the file by channel. */
 static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     for (int i = 0; i < 2; i++) {
@@ -106,6 +114,8 @@ const struct bl_op bl_op_scale = {
     .role = BL_ROLE_ELEMENTWISE,
     .tolerance = 1e-3,
     .types = BL_ACTIVATION_TYPES,
+    .attrs_size = sizeof(struct bl_scale_attrs),
+    .fields = fields,
     .reads = BL_IN(0),
     .in_place = BL_IN_PLACE_OUT | BL_IN_PLACE_GRAD,
     .phase_forward = BL_ACTIVATION,

@@ -1,5 +1,6 @@
 /* y = the mean of an image's pixels, weighted by the softmax of their scores: inputs (C, H, W) and (1, H, W), output
  * (C, 1, 1). The sequence pooling of compact transformers (A. Hassani et al., 2021). */
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include "ops/tokens.h"
 #include <math.h>
@@ -77,6 +78,45 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+/* Of tokens: the softmax of scores over the tokens, turned, times the tokens. */
+static int read_weights(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const int64_t axis = bl_onnx_int(n, "axis", -1);
+    if (!bl_onnx_is_tensor(r, n, 0) || bl_onnx_view(r, n, 0) != BL_ONNX_TOKENS || bl_onnx_tensor(r, n, 0)->c != 1 ||
+        (axis != 1 && axis != -2))
+        return bl_onnx_other(r);
+    return bl_onnx_pend(r, n, 0, "weights of tokens");
+}
+
+static int read_turned(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    int order[3];
+    if (!bl_onnx_pending(r, n, 0, "weights of tokens")) return bl_onnx_other(r);
+    bl_onnx_ints(r, n, "perm", -1, order, 3);
+    if (order[0] != 0 || order[1] != 2) return bl_onnx_refuse(r, "it turns axes in a way that is not read");
+    return bl_onnx_pend(r, n, 0, "turned weights of tokens");
+}
+
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    struct blanch_tensor *scores = bl_onnx_pending(r, n, 0, "turned weights of tokens");
+    if (!scores || !bl_onnx_is_tensor(r, n, 1) || bl_onnx_view(r, n, 1) != BL_ONNX_TOKENS) return bl_onnx_other(r);
+    struct blanch_tensor *in[] = {bl_onnx_tensor(r, n, 1), scores};
+    return bl_onnx_add(r, n, NULL, in, 2, NULL, BL_ONNX_TOKENS);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const int64_t order[] = {0, 2, 1};
+    const char *weights = bl_onnx_between(w, node, "weights"), *turned = bl_onnx_between(w, node, "turned");
+    bl_onnx_emit(w, "Softmax", (const char *[4]){bl_onnx_in(w, node, 1, BL_ONNX_TOKENS)}, weights,
+                 (const struct bl_onnx_attribute[]){{"axis", BL_ONNX_INT, .i = 1}, {NULL}});
+    bl_onnx_emit(w, "Transpose", (const char *[4]){weights}, turned,
+                 (const struct bl_onnx_attribute[]){{"perm", BL_ONNX_INTS, .count = 3, .ints = order}, {NULL}});
+    bl_onnx_emit(w, "MatMul", (const char *[4]){turned, bl_onnx_in(w, node, 0, BL_ONNX_TOKENS)},
+                 bl_onnx_out(w, node, BL_ONNX_TOKENS), NULL);
+}
+
+static const struct bl_onnx_form forms[] = {
+    {"Softmax", read_weights}, {"Transpose", read_turned}, {"MatMul", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_sequence_pool = {
     .name = "sequence_pool",
     .role = BL_ROLE_POOLING,
@@ -91,4 +131,5 @@ const struct bl_op bl_op_sequence_pool = {
     .backward = backward,
     .definition = definition,
     .release = release,
+    .onnx = &onnx,
 };

@@ -1,4 +1,5 @@
 /* One pixel of each image: (C, H, W) becomes (C, 1, 1), pixel `index` in order of rows; that of a class token is 0. */
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include "ops/common.h"
 
@@ -47,6 +48,30 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
 
 static const struct bl_field fields[] = {{"index", BL_FIELD_INT, offsetof(struct bl_token_attrs, index), true}, {NULL}};
 
+static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const int64_t axis = bl_onnx_int(n, "axis", 0);
+    int64_t index[BL_ONNX_WHOLE];
+    int count;
+    if (!bl_onnx_is_tensor(r, n, 0) || bl_onnx_view(r, n, 0) != BL_ONNX_TOKENS) return bl_onnx_other(r);
+    struct blanch_tensor *x = bl_onnx_tensor(r, n, 0);
+    if ((axis != 1 && axis != -2) || !bl_onnx_whole(r, n, 1, index, &count) || count != 1)
+        return bl_onnx_refuse(r, "it takes other parts than one token");
+    if (index[0] < 0) index[0] += x->h * x->w;
+    if (index[0] < 0 || index[0] >= x->h * x->w) return bl_onnx_refuse(r, "there is no such token");
+    return bl_onnx_add(r, n, &(const struct bl_token_attrs){(int)index[0]}, &x, 1, NULL, BL_ONNX_FLAT);
+}
+
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const struct bl_token_attrs *a = node->attrs;
+    const char *index = bl_onnx_put_whole(w, node, "index", (const int64_t[]){a->index}, 0);
+    bl_onnx_emit(w, "Gather", (const char *[4]){bl_onnx_in(w, node, 0, BL_ONNX_TOKENS), index},
+                 bl_onnx_out(w, node, BL_ONNX_FLAT),
+                 (const struct bl_onnx_attribute[]){{"axis", BL_ONNX_INT, .i = 1}, {NULL}});
+}
+
+static const struct bl_onnx_form forms[] = {{"Gather", read}, {NULL}};
+static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
+
 const struct bl_op bl_op_token = {
     .name = "token",
     .role = BL_ROLE_SHAPE,
@@ -62,4 +87,5 @@ const struct bl_op bl_op_token = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -12,7 +12,8 @@ struct named {
     char label[MAX_LABEL], css[24];
 }; // a line of the charts
 
-/* The first of each norm has the norm's colour, further ones colours of their own. */
+/* The first of each norm has the norm's colour, further ones colours of their own. Of batch norm at several rates the
+ * best has it, and the others are pale. */
 static void name_run(struct named *named, int *count, const struct bl_run_result *run, const char *prefix) {
     struct named *entry = &named[*count];
     char label[120];
@@ -22,7 +23,9 @@ static void name_run(struct named *named, int *count, const struct bl_run_result
     bl_run_label(run, label, sizeof label);
     *entry = (struct named){.run = run};
     snprintf(entry->label, sizeof entry->label, "%.100s%s%.50s", prefix, *prefix ? " " : "", label);
-    if (taken || (strcmp(run->norm, "bn") && strcmp(run->norm, "nd") && strcmp(run->norm, "none")))
+    if (!strcmp(run->norm, "bn") && !isnan(run->best))
+        snprintf(entry->css, sizeof entry->css, "%s", run->best == 1 ? "bn" : "bn pale");
+    else if (taken || (strcmp(run->norm, "bn") && strcmp(run->norm, "nd") && strcmp(run->norm, "none")))
         snprintf(entry->css, sizeof entry->css, "k%d", *count % 8);
     else
         snprintf(entry->css, sizeof entry->css, "%s", run->norm);
@@ -80,7 +83,7 @@ static int read_accuracy(struct bl_series *series, const struct bl_run_result *r
         const struct bl_epoch_result *epoch = &run->epoch[e];
         seconds += epoch->train_s;
         series->x[e] = over_time ? seconds : epoch->epoch;
-        series->y[e] = test ? bl_held_top1(epoch) : epoch->train_top1;
+        series->y[e] = test ? bl_held_top1(epoch) : bl_train_top1(epoch);
     }
     return code;
 }
@@ -88,18 +91,21 @@ static int read_accuracy(struct bl_series *series, const struct bl_run_result *r
 static void put_accuracy(struct bl_html *html, const struct named *runs, int count, bool over_time) {
     struct bl_series series[2 * MAX_RUNS] = {0};
     char labels[2 * MAX_RUNS][MAX_LABEL + 16], css[2 * MAX_RUNS][40];
+    bool pixels = false;
     for (int i = 0; i < 2 * count && !html->error; i++) {
         bool test = i < count;
         const struct named *named = &runs[i % count];
         html->error = read_accuracy(&series[i], named->run, test, over_time);
         const struct bl_epoch_result *last = bl_last_epoch(named->run);
-        const char *held = last && isnan(last->test_top1) ? "validation" : "test";
+        const char *held = last && isnan(last->test_loss) ? "validation" : "test";
+        pixels = pixels || (last && !isnan(last->train_pixel_accuracy));
         snprintf(labels[i], sizeof labels[i], "%s %s", named->label, test ? held : "training");
         snprintf(css[i], sizeof css[i], "%s%s", named->css, test ? "" : " dash");
         series[i].label = labels[i];
         series[i].css = css[i];
     }
-    struct bl_chart chart = {.title = over_time ? "Accuracy over time, per cent" : "Accuracy, per cent",
+    const char *title = pixels ? "Mean IoU, and training pixels that are right, per cent" : "Accuracy, per cent";
+    struct bl_chart chart = {.title = over_time && !pixels ? "Accuracy over time, per cent" : title,
                              .x_label = over_time ? "seconds of its own training" : "epoch",
                              .series = series,
                              .count = 2 * count,
@@ -117,7 +123,7 @@ static void put_epoch_cells(struct bl_html *html, const struct named *runs, int 
     for (int k = 0; k < 3; k++)
         for (int i = 0; i < count; i++) {
             const struct bl_epoch_result *epoch = index < runs[i].run->epochs ? &runs[i].run->epoch[index] : NULL;
-            double value = !epoch ? NAN : k == 0 ? epoch->train_top1 : k == 1 ? bl_held_top1(epoch) : epoch->train_s;
+            double value = !epoch ? NAN : k == 0 ? bl_train_top1(epoch) : k == 1 ? bl_held_top1(epoch) : epoch->train_s;
             bl_html(html, "<td>%s</td>", bl_fixed(value, k < 2 ? 2 : 1));
         }
 }
@@ -144,11 +150,12 @@ static void put_epochs(struct bl_html *html, const struct named *runs, int count
     bl_html(html, "</tbody></table></div>\n");
 }
 
-static void put_learning(struct bl_html *html, const struct named *runs, int count, bool table) {
+/* level: of its heading, below a device's or at the top. */
+static void put_learning(struct bl_html *html, const struct named *runs, int count, bool table, int level) {
     bool any = false;
     for (int i = 0; i < count; i++) any |= runs[i].run->points > 1;
     if (!any) return;
-    bl_html(html, "<h3>Learning</h3>\n<div class=\"charts\">\n");
+    bl_html(html, "<h%d>Learning</h%d>\n<div class=\"charts\">\n", level, level);
     put_loss(html, runs, count, false);
     put_loss(html, runs, count, true);
     put_accuracy(html, runs, count, false);
@@ -159,7 +166,7 @@ static void put_learning(struct bl_html *html, const struct named *runs, int cou
 
 void bl_html_curves(struct bl_html *html, const struct bl_result *result, int device) {
     struct named runs[MAX_RUNS];
-    put_learning(html, runs, runs_of(result, device, runs), true);
+    put_learning(html, runs, runs_of(result, device, runs), true, result->pairs ? 3 : 2);
 }
 
 static void name_joint(struct named *runs, int *used, const struct bl_run_result *run, const struct bl_result *result) {
@@ -176,5 +183,5 @@ void bl_html_joint_curves(struct bl_html *html, const struct bl_result *results,
     for (int d = 0; d < count; d++)
         for (int r = 0; r < results[d].runs; r++)
             if (results[d].run[r].points > 1) name_joint(runs, &used, &results[d].run[r], &results[d]);
-    put_learning(html, runs, used, false);
+    put_learning(html, runs, used, false, 2);
 }

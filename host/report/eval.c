@@ -12,7 +12,9 @@ enum { MOST_CLASSES = 1 << 16, MOST_CELLS = 256, LABELLED = 32 }; // of which mo
 /* --- reading ---------------------------------------------------------------------------------- */
 
 static int read_class(const cJSON *json, struct bl_eval_class *class) {
-    *class = (struct bl_eval_class){.images = bl_json_get(json, "images"),
+    const bool pixels = cJSON_GetObjectItemCaseSensitive(json, "pixels") != NULL;
+    *class = (struct bl_eval_class){.images = bl_json_get(json, pixels ? "pixels" : "images"),
+                                    .iou = bl_json_get(json, "iou"),
                                     .precision = bl_json_get(json, "precision"),
                                     .recall = bl_json_get(json, "recall"),
                                     .f1 = bl_json_get(json, "f1")};
@@ -55,6 +57,9 @@ int bl_eval_read(const cJSON *json, struct bl_eval_result **eval) {
     made->loss = bl_json_get(json, "loss");
     made->top1 = bl_json_get(json, "top1");
     made->top5 = bl_json_get(json, "top5");
+    made->pixels = bl_json_get(json, "pixels");
+    made->mean_iou = bl_json_get(json, "mean_iou");
+    made->pixel_accuracy = bl_json_get(json, "pixel_accuracy");
     made->split = bl_strdup(bl_json_text(json, "split"));
     made->data = bl_strdup(bl_json_text(json, "data"));
     made->weights = bl_strdup(bl_json_text(json, "weights"));
@@ -71,7 +76,7 @@ int bl_eval_read(const cJSON *json, struct bl_eval_result **eval) {
 void bl_eval_free(struct bl_eval_result *eval) {
     if (!eval) return;
     for (int c = 0; c < eval->classes; c++) free(eval->class[c].name);
-    free(eval->class), free(eval->confusion);
+    free(eval->class), free(eval->confusion), free(eval->overlays);
     free(eval->split), free(eval->data), free(eval->weights);
     free(eval);
 }
@@ -85,13 +90,21 @@ cJSON *bl_eval_json(const struct bl_eval_result *eval) {
     cJSON_AddStringToObject(json, "weights", eval->weights);
     cJSON_AddItemToObject(json, "images", bl_json_number(eval->images, 15));
     cJSON_AddItemToObject(json, "loss", bl_json_number(eval->loss, 9));
-    cJSON_AddItemToObject(json, "top1", bl_json_number(eval->top1, 6));
-    cJSON_AddItemToObject(json, "top5", bl_json_number(eval->top5, 6));
+    const bool pixels = !isnan(eval->pixels);
+    if (pixels) {
+        cJSON_AddItemToObject(json, "pixels", bl_json_number(eval->pixels, 15));
+        cJSON_AddItemToObject(json, "mean_iou", bl_json_number(eval->mean_iou, 6));
+        cJSON_AddItemToObject(json, "pixel_accuracy", bl_json_number(eval->pixel_accuracy, 6));
+    } else {
+        cJSON_AddItemToObject(json, "top1", bl_json_number(eval->top1, 6));
+        cJSON_AddItemToObject(json, "top5", bl_json_number(eval->top5, 6));
+    }
     cJSON *classes = cJSON_AddArrayToObject(json, "classes");
     for (int c = 0; c < eval->classes; c++) {
         cJSON *class = cJSON_CreateObject();
         cJSON_AddStringToObject(class, "name", eval->class[c].name);
-        cJSON_AddItemToObject(class, "images", bl_json_number(eval->class[c].images, 15));
+        cJSON_AddItemToObject(class, pixels ? "pixels" : "images", bl_json_number(eval->class[c].images, 15));
+        if (pixels) cJSON_AddItemToObject(class, "iou", bl_json_number(eval->class[c].iou, 6));
         cJSON_AddItemToObject(class, "precision", bl_json_number(eval->class[c].precision, 6));
         cJSON_AddItemToObject(class, "recall", bl_json_number(eval->class[c].recall, 6));
         cJSON_AddItemToObject(class, "f1", bl_json_number(eval->class[c].f1, 6));
@@ -153,15 +166,33 @@ static void put_matrix(struct bl_html *html, const struct bl_eval_result *eval) 
     bl_html(html, "</svg></figure>\n");
 }
 
-static void put_class(struct bl_html *html, const struct bl_eval_class *class, int number) {
+static void put_class(struct bl_html *html, const struct bl_eval_class *class, int number, bool pixels) {
     bl_html(html, "<tr><td data-v=\"%d\">%d ", number, number);
     bl_html_text(html, class->name);
     bl_html(html, "</td>");
     bl_html_cell(html, class->images, bl_whole(class->images));
+    if (pixels) bl_html_cell(html, class->iou, bl_fixed(class->iou, 2));
     bl_html_cell(html, class->precision, bl_fixed(class->precision, 2));
     bl_html_cell(html, class->recall, bl_fixed(class->recall, 2));
     bl_html_cell(html, class->f1, bl_fixed(class->f1, 2));
     bl_html(html, "</tr>\n");
+}
+
+/* In the page itself, in base64. */
+static void put_overlays(struct bl_html *html, const struct bl_eval_result *eval) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    if (!eval->overlays) return;
+    bl_html(html, "<figure><figcaption>Images, their masks, what was answered</figcaption>\n"
+                  "<img alt=\"overlays\" src=\"data:image/png;base64,");
+    for (size_t i = 0; i < eval->overlays_size; i += 3) {
+        const size_t left = eval->overlays_size - i;
+        uint32_t bits = (uint32_t)eval->overlays[i] << 16;
+        if (left > 1) bits |= (uint32_t)eval->overlays[i + 1] << 8;
+        if (left > 2) bits |= eval->overlays[i + 2];
+        bl_html(html, "%c%c%c%c", digits[bits >> 18], digits[bits >> 12 & 63], left > 1 ? digits[bits >> 6 & 63] : '=',
+                left > 2 ? digits[bits & 63] : '=');
+    }
+    bl_html(html, "\"></figure>\n");
 }
 
 void bl_html_eval(struct bl_html *html, const struct bl_eval_result *eval) {
@@ -172,11 +203,16 @@ void bl_html_eval(struct bl_html *html, const struct bl_eval_result *eval) {
     bl_html_text(html, eval->data);
     bl_html(html, " (");
     bl_html_text(html, eval->split);
-    bl_html(html, "): %s images, loss %s, top-1 %s&nbsp;%%, top-5 %s&nbsp;%%.</p>\n", bl_whole(eval->images),
-            bl_fixed(eval->loss, 4), bl_fixed(eval->top1, 2), bl_fixed(eval->top5, 2));
+    const bool pixels = !isnan(eval->pixels);
+    bl_html(html, "): %s images, loss %s, %s %s&nbsp;%%, %s %s&nbsp;%%.</p>\n", bl_whole(eval->images),
+            bl_fixed(eval->loss, 4), pixels ? "mean IoU" : "top-1", bl_fixed(pixels ? eval->mean_iou : eval->top1, 2),
+            pixels ? "pixels" : "top-5", bl_fixed(pixels ? eval->pixel_accuracy : eval->top5, 2));
+    put_overlays(html, eval);
     if (eval->confusion) put_matrix(html, eval);
-    bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>class</th><th>images</th>"
-                  "<th>precision %%</th><th>recall %%</th><th>F1 %%</th></tr></thead>\n<tbody>\n");
-    for (int c = 0; c < eval->classes; c++) put_class(html, &eval->class[c], c);
+    bl_html(html,
+            "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>class</th><th>%s</th>%s"
+            "<th>precision %%</th><th>recall %%</th><th>F1 %%</th></tr></thead>\n<tbody>\n",
+            pixels ? "pixels" : "images", pixels ? "<th>IoU %</th>" : "");
+    for (int c = 0; c < eval->classes; c++) put_class(html, &eval->class[c], c, pixels);
     bl_html(html, "</tbody></table></div>\n");
 }

@@ -1,5 +1,6 @@
 /* Text and numbers for a page. */
 #include "html.h"
+#include "io/files.h"
 #include "base/text.h"
 #include <math.h>
 #include <stdarg.h>
@@ -204,4 +205,21 @@ void bl_html_label_cells(struct bl_html *html) {
     append(&out, copied, (size_t)(at - copied));
     free(html->data);
     *html = out;
+}
+
+void bl_html_begin(struct bl_html *html, const char *title) {
+    bl_html(html, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                  "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+                  "<link rel=\"icon\" href=\"data:,\"><title>Blanch: ");
+    bl_html_text(html, title);
+    bl_html(html, "</title>\n<style>%s</style></head>\n<body><main>\n", bl_report_style);
+}
+
+int bl_html_end(struct bl_html *html, const char *path, int code) {
+    bl_html(html, "</main>\n<script>%s</script></body></html>\n", bl_report_script);
+    bl_html_label_cells(html);
+    if (!code) code = html->error ? html->error : bl_file_write(path, html->data, html->size);
+    free(html->data);
+    *html = (struct bl_html){0};
+    return code;
 }

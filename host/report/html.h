@@ -10,6 +10,10 @@ struct bl_html { // start from zero; free data
     int error; // sticks: later calls do nothing
 };
 void bl_html(struct bl_html *html, const char *format, ...) BL_PRINTF(2, 3); // as it stands
+/* A page until its content, which has no title yet, and from there: it is written unless code is an error, which is
+ * returned; html is freed. BLANCH_EIO, BLANCH_ENOMEM. */
+void bl_html_begin(struct bl_html *html, const char *title);
+int bl_html_end(struct bl_html *html, const char *path, int code);
 /* Text from outside, for elements and attributes in quotes: escaped, and what is hidden or no UTF-8 as bl_text_show
  * shows it. NULL is empty. */
 void bl_html_text(struct bl_html *html, const char *text);
@@ -57,6 +61,9 @@ void bl_html_curves(struct bl_html *html, const struct bl_result *result, int de
 void bl_run_label(const struct bl_run_result *run, char *label, size_t size); // "ND, --refresh 5"
 /* A cell with a run's learning rate, and whether it is the best or where it diverged. */
 void bl_html_rate(struct bl_html *html, const struct bl_run_result *run);
+/* Runs on different numbers of ranks; nothing where there are none. BLANCH_ENOMEM. */
+int bl_html_scaling(struct bl_html *html, const struct bl_result *results, int count);
+void bl_html_ranks(struct bl_html *html, const struct bl_run_result *run); // nothing where it has no others
 /* A row of every run, and which device is fastest. */
 void bl_html_overview(struct bl_html *html, const struct bl_result *results, int count);
 /* What a step consists of: phases and layers, their work, fractions of the limits; bars where wanted. */
@@ -64,6 +71,8 @@ void bl_html_run(struct bl_html *html, const struct bl_run_result *run, bool bar
 void bl_html_legend(struct bl_html *html, const double *ms); // (BL_PHASES) of those that took any
 /* A bar of a layer's phases, whose full width is `scale` ms. */
 void bl_html_bar(struct bl_html *html, const char *who, const double *phases, double scale);
+/* Where a step's time goes, with both norms: phases, and the layers of each. */
+void bl_html_flame(struct bl_html *html, const struct bl_pair_result *pair);
 /* All curves of several results in one picture. */
 void bl_html_joint_curves(struct bl_html *html, const struct bl_result *results, int count);
 /* Every cell learns its column's head, which a narrow page shows beside it. */

@@ -108,26 +108,42 @@ static void put_name(struct bl_html *html, const struct row *row) {
 
 /* --- the headline's "where" --------------------------------------------------------------------- */
 
-static void add_part(struct bl_html *html, bool *first, const char *label, double ms) {
-    if (fabs(ms) < 0.005) return;
-    bl_html(html, "%s%s&nbsp;%s", *first ? "" : ", ", label, bl_signed_ms(ms));
+/* Numbers that are shown add up: they are rounded first. */
+static double rounded(double ms, int digits) {
+    const double scale = pow(10, digits);
+    return nearbyint(ms * scale) / scale;
+}
+
+static void add_part(struct bl_html *html, bool *first, const char *label, double ms, int digits) {
+    if (ms == 0) return;
+    bl_html(html, "%s%s&nbsp;%s%s", *first ? "" : ", ", label, ms < 0 ? "−" : "+", bl_fixed(fabs(ms), digits));
     *first = false;
 }
 
+/* What the recorded steps say, part by part, and their sum; the headline's steps are others, whose medians differ a
+ * little. */
 static void put_where(struct bl_html *html, const struct rows *rows, double overhead) {
     struct bl_pair_row all = all_rows(rows);
     const struct row *most = NULL;
-    double rest = 0;
+    double rest = 0, part[LAST_OWN + 1] = {0}, sum = 0;
     bool first = true;
     for (int r = 0; r < rows->count; r++)
         if (rows->row[r].layer && (!most || overhead_of(&rows->row[r]) > overhead_of(most))) most = &rows->row[r];
-    bl_html(html, "<p>Network deconvolution adds <b>%s&nbsp;ms</b> to a training step on this device. Where: ",
-            bl_signed_ms(overhead));
-    for (int p = FIRST_OWN; p <= LAST_OWN; p++)
-        if (bl_phase_names[p]) add_part(html, &first, bl_phase_label(p), bl_pair_row_difference(&all, p));
-    add_part(html, &first, "convolutions", convolution_of(&all));
+    const int digits = fabs(overhead) < 1 ? 3 : fabs(overhead) < 100 ? 2 : 1;
     for (int p = LAST_OWN + 1; p < BL_PHASES; p++) rest += bl_pair_row_difference(&all, p);
-    add_part(html, &first, "the rest", rest);
+    for (int p = FIRST_OWN; p <= LAST_OWN; p++)
+        if (bl_phase_names[p]) sum += part[p] = rounded(bl_pair_row_difference(&all, p), digits);
+    const double convolution = rounded(convolution_of(&all), digits);
+    rest = rounded(rest, digits);
+    sum += convolution + rest;
+    bl_html(html,
+            "<p>Network deconvolution adds <b>%s&nbsp;ms</b> to a training step on this device. By layers and phases, "
+            "in the steps that were recorded, %s%s&nbsp;ms: ",
+            bl_signed_ms(overhead), sum < 0 ? "−" : "+", bl_fixed(fabs(sum), digits));
+    for (int p = FIRST_OWN; p <= LAST_OWN; p++)
+        if (bl_phase_names[p]) add_part(html, &first, bl_phase_label(p), part[p], digits);
+    add_part(html, &first, "convolutions", convolution, digits);
+    add_part(html, &first, "the rest", rest, digits);
     bl_html(html, ".");
     if (most && overhead > 0 && overhead_of(most) > 0) {
         bl_html(html, " The layer that pays most is <b>");
@@ -302,6 +318,17 @@ static void put_cards(struct bl_html *html, const struct bl_result *result, cons
     bl_html(html, "</ul>\n");
 }
 
+/* What it brings, as far as the runs say. */
+static void put_brings(struct bl_html *html, const struct bl_run_result *bn, const struct bl_run_result *nd) {
+    const double a = bl_test_top1(bn), b = bl_test_top1(nd);
+    if (isnan(a) || isnan(b)) return;
+    bl_html(html,
+            "<p>After %d epoch%s it has <b class=\"nd\">%s&nbsp;%%</b> of the held-out images right, batch norm%s <b "
+            "class=\"bn\">%s&nbsp;%%</b>.</p>\n",
+            nd->epochs, nd->epochs == 1 ? "" : "s", bl_fixed(b, 2), bn->best == 1 ? " at its best rate" : "",
+            bl_fixed(a, 2));
+}
+
 void bl_html_pair(struct bl_html *html, const struct bl_result *result, const struct bl_pair_result *pair, bool many) {
     const struct bl_run_result *bn = bl_result_run(result, pair->device, "bn", NULL);
     const struct bl_run_result *nd = bl_result_run(result, pair->device, "nd", pair->setting);
@@ -316,11 +343,14 @@ void bl_html_pair(struct bl_html *html, const struct bl_result *result, const st
         if (*pair->setting) bl_html(html, ", ND ");
         bl_html_text(html, pair->setting);
         bl_html(html, "</h2>\n");
-    }
+    } else
+        bl_html(html, "<h2>What it costs, where, and what it brings</h2>\n");
     put_cards(html, result, pair, bn, nd);
     put_where(html, &rows, overhead);
+    put_brings(html, best_bn(result, bn), nd);
     bl_html_budget(html, pair, nd);
     if (first) bl_html_curves(html, result, pair->device);
+    bl_html_flame(html, pair);
     put_bars(html, &rows);
     put_layer_table(html, &rows);
     put_phase_table(html, &rows);

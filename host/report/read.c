@@ -88,6 +88,22 @@ static int read_ledger(struct bl_run_result *run, const char *path, double batch
     return code;
 }
 
+/* The picture beside it, where there is one of that kind. */
+static int read_overlays(const char *folder, struct bl_eval_result *eval) {
+    static const char signature[] = "\x89PNG\r\n\x1a\n";
+    enum { MOST_BYTES = 16 << 20 };
+    char *path = bl_format("%s/overlays.png", folder), *bytes = NULL;
+    size_t size = 0;
+    int code = path ? 0 : BLANCH_ENOMEM;
+    if (!code && bl_path_exists(path)) code = bl_file_read(path, &bytes, &size);
+    if (!code && bytes && size < MOST_BYTES && size > strlen(signature) && !memcmp(bytes, signature, strlen(signature)))
+        eval->overlays = (uint8_t *)bytes, eval->overlays_size = size;
+    else
+        free(bytes);
+    free(path);
+    return code;
+}
+
 /* What `blanch eval --run` left, if it did. */
 static int read_eval(const char *folder, struct bl_result *result) {
     char *path = bl_format("%s/eval.json", folder);
@@ -95,6 +111,7 @@ static int read_eval(const char *folder, struct bl_result *result) {
     int code = path ? 0 : BLANCH_ENOMEM;
     if (!code && bl_path_exists(path)) code = read_json(path, false, &json);
     if (json && (code = bl_eval_read(json, &result->eval))) bl_fail_in(code, "%s", path);
+    if (!code && result->eval && !isnan(result->eval->pixels)) code = read_overlays(folder, result->eval);
     cJSON_Delete(json);
     free(path);
     return code;

@@ -187,7 +187,10 @@ static void put_document(struct bl_html *html, const struct bl_result *result, b
     for (int p = 0; p < result->pairs; p++) bl_html_pair(html, result, &result->pair[p], many);
     for (int d = 0; d < result->devices && !result->pairs; d++) bl_html_curves(html, result, d);
     bl_html_eval(html, result->eval);
-    for (int r = 0; r < result->runs && !result->pairs; r++) bl_html_run(html, &result->run[r], true);
+    for (int r = 0; r < result->runs && !result->pairs; r++) {
+        bl_html_ranks(html, &result->run[r]);
+        bl_html_run(html, &result->run[r], true);
+    }
     put_method(html, result);
 }
 
@@ -211,6 +214,7 @@ static void put_joint_rates(struct bl_html *html, const struct bl_result *result
 static void put_together(struct bl_html *html, const struct bl_result *results, int count) {
     bl_html(html, "<p class=\"eyebrow\">Blanch</p>\n<h1>%d results side by side</h1>\n", count);
     bl_html_overview(html, results, count);
+    if (!html->error) html->error = bl_html_scaling(html, results, count);
     put_joint_rates(html, results, count);
     bl_html_joint_curves(html, results, count);
 }
@@ -238,15 +242,7 @@ static int put_all(struct bl_html *html, const struct bl_result *results, int co
 
 int bl_report_write(const char *path, const struct bl_result *results, int count) {
     struct bl_html html = {0};
-    bl_html(&html, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                   "<link rel=\"icon\" href=\"data:,\"><title>Blanch: ");
-    bl_html_text(&html, results[0].model);
-    bl_html(&html, "</title>\n<style>%s</style></head>\n<body><main>\n", bl_report_style);
+    bl_html_begin(&html, results[0].model);
     int code = put_all(&html, results, count);
-    bl_html(&html, "</main>\n<script>%s</script></body></html>\n", bl_report_script);
-    bl_html_label_cells(&html);
-    if (!code) code = html.error ? html.error : bl_file_write(path, html.data, html.size);
-    free(html.data);
-    return code;
+    return bl_html_end(&html, path, code);
 }

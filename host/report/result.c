@@ -23,6 +23,7 @@ const struct bl_result_field bl_nd_fields[] = {
     FIELD(bl_nd_result, block_fc, BL_EXACT),
     FIELD(bl_nd_result, overhead_budget_pct, 5),
     FIELD(bl_nd_result, whiten_channels, BL_FLAG),
+    FIELD(bl_nd_result, variances, BL_FLAG),
     FIELD(bl_nd_result, cov_samples, BL_EXACT),
     {NULL},
 };
@@ -38,13 +39,25 @@ const struct bl_result_field bl_update_fields[] = {
     {NULL},
 };
 const struct bl_result_field bl_epoch_fields[] = {
-    FIELD(bl_epoch_result, epoch, BL_EXACT), FIELD(bl_epoch_result, train_loss, 6),
-    FIELD(bl_epoch_result, train_top1, 6),   FIELD(bl_epoch_result, train_top5, 6),
-    FIELD(bl_epoch_result, test_loss, 6),    FIELD(bl_epoch_result, test_top1, 6),
-    FIELD(bl_epoch_result, test_top5, 6),    FIELD(bl_epoch_result, train_s, 6),
-    FIELD(bl_epoch_result, test_s, 6),       FIELD(bl_epoch_result, val_loss, 6),
-    FIELD(bl_epoch_result, val_top1, 6),     FIELD(bl_epoch_result, val_top5, 6),
-    FIELD(bl_epoch_result, val_s, 6),        {NULL},
+    FIELD(bl_epoch_result, epoch, BL_EXACT),
+    FIELD(bl_epoch_result, train_loss, 6),
+    FIELD(bl_epoch_result, train_top1, 6),
+    FIELD(bl_epoch_result, train_top5, 6),
+    FIELD(bl_epoch_result, test_loss, 6),
+    FIELD(bl_epoch_result, test_top1, 6),
+    FIELD(bl_epoch_result, test_top5, 6),
+    FIELD(bl_epoch_result, train_s, 6),
+    FIELD(bl_epoch_result, test_s, 6),
+    FIELD(bl_epoch_result, val_loss, 6),
+    FIELD(bl_epoch_result, val_top1, 6),
+    FIELD(bl_epoch_result, val_top5, 6),
+    FIELD(bl_epoch_result, val_s, 6),
+    FIELD(bl_epoch_result, train_pixel_accuracy, 6),
+    FIELD(bl_epoch_result, test_pixel_accuracy, 6),
+    FIELD(bl_epoch_result, test_mean_iou, 6),
+    FIELD(bl_epoch_result, val_pixel_accuracy, 6),
+    FIELD(bl_epoch_result, val_mean_iou, 6),
+    {NULL},
 };
 const struct bl_result_field bl_point_fields[] = {
     FIELD(bl_curve_point, step, 8),
@@ -75,6 +88,15 @@ const struct bl_result_field bl_budget_fields[] = {
     FIELD(bl_budget_result, budget_pct, 5),
     FIELD(bl_budget_result, held_pct, 5),
     FIELD(bl_budget_result, least_pct, 5),
+    {NULL},
+};
+const struct bl_result_field bl_rank_fields[] = {
+    FIELD(bl_rank_result, share, BL_EXACT),
+    FIELD(bl_rank_result, step_ms, 5),
+    FIELD(bl_rank_result, communicate_ms, 5),
+    FIELD(bl_rank_result, communicate_hidden_ms, 5),
+    FIELD(bl_rank_result, load_ms, 5),
+    FIELD(bl_rank_result, wait_ms, 5),
     {NULL},
 };
 const struct bl_result_field bl_run_fields[] = {
@@ -144,6 +166,7 @@ void bl_run_result_free(struct bl_run_result *run) {
     bl_measured_free(&run->step);
     free(run->epoch);
     free(run->curve);
+    free(run->rank);
 }
 
 void bl_result_free(struct bl_result *result) {
@@ -240,6 +263,7 @@ void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph
     result->freeze = nd->freeze != 0;
     if (nd->refresh > 1) result->refresh = nd->refresh;
     if (nd->whiten_channels) result->whiten_channels = 1;
+    if (nd->variances) result->variances = 1;
     if (nd->cov_samples) result->cov_samples = nd->cov_samples;
 }
 
@@ -278,8 +302,15 @@ const struct bl_epoch_result *bl_last_epoch(const struct bl_run_result *run) {
     return run && run->epochs ? &run->epoch[run->epochs - 1] : NULL;
 }
 
+double bl_train_top1(const struct bl_epoch_result *epoch) {
+    return isnan(epoch->train_top1) ? epoch->train_pixel_accuracy : epoch->train_top1;
+}
+
 double bl_held_top1(const struct bl_epoch_result *epoch) {
-    return isnan(epoch->test_top1) ? epoch->val_top1 : epoch->test_top1;
+    const double held[] = {epoch->test_top1, epoch->val_top1, epoch->test_mean_iou, epoch->val_mean_iou};
+    int i = 0;
+    while (i < BL_COUNT(held) - 1 && isnan(held[i])) i++;
+    return held[i];
 }
 
 double bl_test_top1(const struct bl_run_result *run) {
@@ -290,6 +321,11 @@ double bl_test_top1(const struct bl_run_result *run) {
 bool bl_same_place(const struct bl_result *a, int device, const struct bl_result *b, int other) {
     if (a == b) return device == other;
     return bl_same_device(&a->device[device].facts, &a->header.host, &b->device[other].facts, &b->header.host);
+}
+
+bool bl_same_task(const struct bl_result *a, const struct bl_result *b) {
+    const char *one = *a->precision ? a->precision : "fp32", *other = *b->precision ? b->precision : "fp32";
+    return !strcmp(a->model, b->model) && a->batch == b->batch && !strcmp(one, other);
 }
 
 bool bl_pair_varies(const struct bl_pair_result *pair) {

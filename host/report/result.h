@@ -9,7 +9,7 @@
 
 struct bl_nd_result { // a network's deconvolution: of its convolution with the largest block, and of its linear layer
     double block, iterations, eps, momentum, sampling_stride, freeze, refresh, block_fc, overhead_budget_pct;
-    double whiten_channels, cov_samples; // cov_samples as struct bl_nd_attrs has it
+    double whiten_channels, variances, cov_samples; // cov_samples as struct bl_nd_attrs has it
 };
 
 struct bl_update_result { // how the weights were updated
@@ -20,6 +20,8 @@ struct bl_update_result { // how the weights were updated
 struct bl_epoch_result { // accuracies in per cent
     double epoch, train_loss, train_top1, train_top5, test_loss, test_top1, test_top5, train_s, test_s;
     double val_loss, val_top1, val_top5, val_s; // where there are validation images, test_ is NAN
+    /* Of networks that label pixels, in place of top1 and top5. */
+    double train_pixel_accuracy, test_pixel_accuracy, test_mean_iou, val_pixel_accuracy, val_mean_iou;
 };
 struct bl_curve_point {
     double step, seconds, loss; // seconds of training until then
@@ -42,6 +44,11 @@ struct bl_budget_result {
     int decisions;
 };
 
+struct bl_rank_result { // of a training run on several, in its recorded steps
+    char host[64], device[200];
+    double share, step_ms, communicate_ms, communicate_hidden_ms, load_ms, wait_ms;
+};
+
 struct bl_run_result { // one network on one device
     int device;        // of the document's
     char norm[16], setting[80];
@@ -59,6 +66,8 @@ struct bl_run_result { // one network on one device
     int epochs;
     struct bl_curve_point *curve;
     int points;
+    struct bl_rank_result *rank;
+    int ranks; // 0: there is one
 };
 
 struct bl_pair_row { // a layer of one network beside that of the other
@@ -85,11 +94,14 @@ struct bl_device_result {
 
 struct bl_eval_class {
     char *name;
-    double images, precision, recall, f1;
+    double images, precision, recall, f1, iou; // images: or pixels; iou NAN: of whole images
 };
 struct bl_eval_result { // what `blanch eval` found, in a run's directory
     char *split, *data, *weights;
     double images, loss, top1, top5;
+    double pixels, mean_iou, pixel_accuracy; // of a network that labels pixels, in place of top1 and top5; else NAN
+    uint8_t *overlays;                       // a PNG of some masks, not of JSON; NULL: none
+    size_t overlays_size;
     int classes;
     struct bl_eval_class *class;
     double *confusion; // (classes, classes): of a class's images, by what was answered; NULL: too many classes
@@ -143,10 +155,14 @@ int bl_pair_rows(struct bl_pair_result *pair, const struct bl_graph *bn_graph, c
 const struct bl_run_result *bl_result_run(const struct bl_result *result, int device, const char *norm,
                                           const char *setting);
 const struct bl_epoch_result *bl_last_epoch(const struct bl_run_result *run); // NULL: none
-double bl_held_top1(const struct bl_epoch_result *epoch);                     // test, else validation; NAN
-double bl_test_top1(const struct bl_run_result *run);                         // after the last epoch; NAN
+/* What is right while training, and of the test images, else validation; NAN: unknown. Of pixels their share, and the
+ * mean IoU. */
+double bl_train_top1(const struct bl_epoch_result *epoch);
+double bl_held_top1(const struct bl_epoch_result *epoch);
+double bl_test_top1(const struct bl_run_result *run); // after the last epoch; NAN
 /* Of one document by label, of two by everything that is known of device and machine. */
 bool bl_same_place(const struct bl_result *a, int device, const struct bl_result *b, int other);
+bool bl_same_task(const struct bl_result *a, const struct bl_result *b); // network, batch, precision
 /* Its steps differ, some refresh the whitening and some do not: means speak for it, not medians. */
 bool bl_pair_varies(const struct bl_pair_result *pair);
 double bl_pair_overhead(const struct bl_pair_result *pair);              // per cent over BN

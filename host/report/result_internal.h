@@ -12,8 +12,8 @@ struct bl_result_field {
 };
 /* Each ends with a NULL key. */
 extern const struct bl_result_field bl_nd_fields[], bl_update_fields[], bl_epoch_fields[], bl_point_fields[],
-    bl_decision_fields[], bl_decision_layer_fields[], bl_budget_fields[], bl_run_fields[], bl_pair_fields[],
-    bl_document_fields[];
+    bl_decision_fields[], bl_decision_layer_fields[], bl_budget_fields[], bl_rank_fields[], bl_run_fields[],
+    bl_pair_fields[], bl_document_fields[];
 
 static inline double *bl_field_of(const struct bl_result_field *field, void *of) {
     return (double *)((char *)of + field->offset);

@@ -28,7 +28,7 @@ void bl_text_read(const cJSON *json, const char *key, char *text, size_t size) {
 
 /* More than any network, comparison or training has: what is read is held in memory at many times a file's size, and
  * rows are looked up by name. */
-enum { MOST_LAYERS = 5000, MOST_ROWS = 50000, MOST_RUNS = 256, MOST_POINTS = 100000 };
+enum { MOST_LAYERS = 5000, MOST_ROWS = 50000, MOST_RUNS = 256, MOST_POINTS = 100000, MOST_RANKS = 4096 };
 
 static int check_size(const cJSON *list, const char *what, int most) {
     int count = cJSON_GetArraySize(list);
@@ -113,10 +113,27 @@ static int read_measured(const cJSON *json, struct bl_measured *step) {
     return 0;
 }
 
+static int read_ranks(const cJSON *json, struct bl_run_result *run) {
+    const cJSON *rank;
+    void *list = NULL;
+    int at = 0, code = make_list(json, "ranks", MOST_RANKS, sizeof *run->rank, &list, &run->ranks);
+    run->rank = list;
+    if (code || !run->ranks) return code;
+    cJSON_ArrayForEach(rank, json) {
+        struct bl_rank_result *to = &run->rank[at++];
+        bl_fields_clear(bl_rank_fields, to);
+        bl_text_read(rank, "host", to->host, sizeof to->host);
+        bl_text_read(rank, "device", to->device, sizeof to->device);
+        bl_fields_read(rank, bl_rank_fields, to);
+    }
+    return 0;
+}
+
 int bl_run_read_measured(const cJSON *json, struct bl_run_result *run) {
     bl_fields_read(json, bl_run_fields, run);
     if (isnan(run->coverage)) run->coverage = bl_json_get(json, "covered"); // of a ledger
-    return read_measured(json, &run->step);
+    int code = read_ranks(item(json, "ranks"), run);
+    return code ? code : read_measured(json, &run->step);
 }
 
 /* --- a budget --------------------------------------------------------------------------------- */

@@ -81,6 +81,16 @@ static cJSON *run_start(const struct bl_result *result, const struct bl_run_resu
     return json;
 }
 
+static void add_ranks(cJSON *json, const struct bl_run_result *run) {
+    cJSON *list = cJSON_AddArrayToObject(json, "ranks");
+    for (int k = 0; k < run->ranks; k++) {
+        cJSON *rank = fields_json(bl_rank_fields, &run->rank[k]);
+        add_text(rank, "host", run->rank[k].host);
+        add_text(rank, "device", run->rank[k].device);
+        cJSON_AddItemToArray(list, rank);
+    }
+}
+
 static cJSON *run_json(const struct bl_result *result, const struct bl_run_result *run) {
     cJSON *json = run_start(result, run), *epochs, *curve;
     bl_fields_add(json, bl_run_fields, run);
@@ -88,6 +98,7 @@ static cJSON *run_json(const struct bl_result *result, const struct bl_run_resul
     bl_measured_json(&run->step, json);
     epochs = cJSON_AddArrayToObject(json, "epochs");
     for (int e = 0; e < run->epochs; e++) cJSON_AddItemToArray(epochs, bl_epoch_json(&run->epoch[e]));
+    if (run->ranks) add_ranks(json, run);
     curve = cJSON_AddArrayToObject(json, "curve");
     for (int p = 0; p < run->points; p++) cJSON_AddItemToArray(curve, fields_json(bl_point_fields, &run->curve[p]));
     return json;

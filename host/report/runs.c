@@ -9,6 +9,8 @@ static const char *norm_label(const struct bl_run_result *run) {
     return !strcmp(run->norm, "bn")     ? "BN"
            : !strcmp(run->norm, "nd")   ? "ND"
            : !strcmp(run->norm, "none") ? "no norm"
+           : !strcmp(run->norm, "gn")   ? "group norm"
+           : !strcmp(run->norm, "ln")   ? "layer norm"
                                         : run->norm;
 }
 
@@ -62,11 +64,6 @@ void bl_html_device(struct bl_html *html, const struct bl_result *results, int c
     }
 }
 
-static bool same_task(const struct bl_result *a, const struct bl_result *b) {
-    const char *one = *a->precision ? a->precision : "fp32", *other = *b->precision ? b->precision : "fp32";
-    return !strcmp(a->model, b->model) && a->batch == b->batch && !strcmp(one, other);
-}
-
 /* The BN run that a run is held against: same network, batch, precision and device, of its own document if that has
  * one. */
 static const struct bl_run_result *bn_beside(const struct bl_result *results, int count, const struct bl_result *result,
@@ -74,7 +71,7 @@ static const struct bl_run_result *bn_beside(const struct bl_result *results, in
     const struct bl_run_result *found = bl_result_run(result, run->device, "bn", NULL);
     for (int d = 0; d < count && !found; d++) {
         const struct bl_result *other = &results[d];
-        if (!same_task(other, result)) continue;
+        if (!bl_same_task(other, result)) continue;
         for (int r = 0; r < other->runs && !found; r++)
             if (!strcmp(other->run[r].norm, "bn") && bl_same_place(other, other->run[r].device, result, run->device))
                 found = &other->run[r];
@@ -97,6 +94,11 @@ void bl_html_rate(struct bl_html *html, const struct bl_run_result *run) {
     bl_html_cell(html, lr, text);
 }
 
+/* One stands above the table. */
+static bool several_devices(const struct bl_result *results, int count) {
+    return count > 1 || results[0].devices > 1;
+}
+
 static void put_overview_row(struct bl_html *html, const struct bl_result *results, int count,
                              const struct bl_result *result, const struct bl_run_result *run) {
     const struct bl_run_result *bn = bn_beside(results, count, result, run);
@@ -107,9 +109,12 @@ static void put_overview_row(struct bl_html *html, const struct bl_result *resul
     bl_html_text(html, result->model);
     bl_html(html, " <span class=\"%s\">", strcmp(run->norm, "nd") ? "bn" : "nd");
     bl_html_text(html, label);
-    bl_html(html, "</span></td><td class=\"wide\">");
-    bl_html_device(html, results, count, result, run->device);
-    bl_html(html, "</td>");
+    bl_html(html, "</span></td>");
+    if (several_devices(results, count)) {
+        bl_html(html, "<td class=\"wide\">");
+        bl_html_device(html, results, count, result, run->device);
+        bl_html(html, "</td>");
+    }
     bl_html_cell(html, result->batch, bl_whole(result->batch));
     bl_html_rate(html, run);
     bl_html_cell(html, run->step_ms, bl_ms(run->step_ms));
@@ -120,9 +125,12 @@ static void put_overview_row(struct bl_html *html, const struct bl_result *resul
     bl_html_share(html, BL_LIMIT_BYTES, run->step.all.launches > 0 ? run->step.all.bandwidth : NAN);
     bl_html_cell(html, top1, bl_fixed(top1, 2));
     bl_html_cell(html, run->target_s, bl_ms(run->target_s));
-    bl_html(html, "<td class=\"wide soft\">");
-    bl_html_text(html, result->source);
-    bl_html(html, "</td></tr>\n");
+    if (count > 1) {
+        bl_html(html, "<td class=\"wide soft\">");
+        bl_html_text(html, result->source);
+        bl_html(html, "</td>");
+    }
+    bl_html(html, "</tr>\n");
 }
 
 /* Which device trains this fastest: of all runs of one network with one norm. */
@@ -152,12 +160,15 @@ static void put_fastest(struct bl_html *html, const struct bl_result *results, i
 void bl_html_overview(struct bl_html *html, const struct bl_result *results, int count) {
     put_fastest(html, results, count, "bn");
     put_fastest(html, results, count, "nd");
-    bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\" "
-                  "id=\"overview\"><thead><tr><th>network</th><th>device</th>"
-                  "<th>batch</th><th>rate</th><th>step ms</th><th>images/s</th><th>beside BN</th><th>mean beside "
-                  "BN</th><th>%% of "
-                  "arithmetic</th>"
-                  "<th>%% of bandwidth</th><th>test %%</th><th>target s</th><th>from</th></tr></thead>\n<tbody>\n");
+    bl_html(html,
+            "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\" "
+            "id=\"overview\"><thead><tr><th>network</th>%s<th>batch</th><th>rate</th><th>step "
+            "ms</th><th>images/s</th><th>beside BN</th><th>mean beside "
+            "BN</th><th>%% of "
+            "arithmetic</th>"
+            "<th>%% of bandwidth</th><th>test %%</th><th>target s</th>%s</tr></thead>\n<tbody>\n",
+            several_devices(results, count) ? "<th class=\"wide\">device</th>" : "",
+            count > 1 ? "<th class=\"wide\">from</th>" : "");
     for (int d = 0; d < count; d++)
         for (int r = 0; r < results[d].runs; r++)
             put_overview_row(html, results, count, &results[d], &results[d].run[r]);

@@ -93,15 +93,18 @@ static struct bl_tune_item conv_item(const struct bl_conv_shape *s, enum bl_conv
     return item;
 }
 
-/* Products are of floats. */
+/* Products are of floats, which may be rounded. */
+static const char *type_of(const struct bl_gemm *g) {
+    return bl_type_traits[g->rounds].name;
+}
 static uint64_t gemm_key(const struct bl_gemm *g) {
     const int64_t batch = g->batch > 0 ? g->batch : 1;
     const int64_t numbers[] = {g->m, g->n, g->k, g->trans_a, g->trans_b, g->symmetric, batch};
-    return key_of(numbers, sizeof numbers, bl_type_traits[BL_F32].name);
+    return key_of(numbers, sizeof numbers, type_of(g));
 }
 
 static struct bl_tune_item gemm_item(const struct bl_gemm *g) {
-    const char *type = bl_type_traits[BL_F32].name;
+    const char *type = type_of(g);
     struct bl_tune_item item = {.gemm = *g, .key = gemm_key(g)};
     snprintf(item.shape, sizeof item.shape, "product %s %lldx%lldx%lld %c%c%s batch %d", type, (long long)g->m,
              (long long)g->n, (long long)g->k, g->trans_a ? 't' : 'n', g->trans_b ? 't' : 'n',

@@ -45,6 +45,7 @@ static int make_data(struct data *d, struct blanch_device *dev, const struct bl_
                           .n = g->n,
                           .k = g->k,
                           .alpha = 1,
+                          .rounds = g->rounds,
                           .batch = g->batch,
                           .lda = g->trans_a ? g->m : g->k,
                           .ldb = g->trans_b ? g->k : g->n,
@@ -89,8 +90,9 @@ static int judge(struct data *d, bool *right) {
         int64_t at = (int64_t)((double)(d->c - 1) * i / (SAMPLES - 1));
         found[i] = d->result[at], sums[i] = (float)plain(d, at);
     }
-    *right = bl_tune_close(BL_F32, found, sums, SAMPLES) &&
-             (!d->have_reference || bl_tune_close(BL_F32, d->result, d->reference, d->c));
+    const enum bl_type type = d->product.rounds;
+    *right = bl_tune_close(type, found, sums, SAMPLES) &&
+             (!d->have_reference || bl_tune_close(type, d->result, d->reference, d->c));
     if (*right && !d->have_reference) {
         memcpy(d->reference, d->result, sizeof(float) * d->c);
         d->have_reference = true;
@@ -137,6 +139,7 @@ static int try_route(struct bl_tuner *tuner, enum bl_gemm_route route, const str
 static bool is_tried(const struct bl_tuner *tuner, const struct bl_tune_item *item, int route) {
     const bool cpu = blanch_device_info(tuner->dev)->kind == BLANCH_CPU;
     if (tuner->clblast_alone) return route == BL_GEMM_CLBLAST;
+    if (route == BL_GEMM_MATRIX) return bl_matrix_product_serves(tuner->dev, &item->gemm);
     if (route == BL_GEMM_PACKED) return cpu && !item->gemm.trans_a; // which packs always
     return route != BL_GEMM_CLBLAST || (!cpu && bl_clblast_available());
 }

@@ -125,9 +125,8 @@ static int read_network(struct bl_run_config *config, const struct bl_safetensor
     cJSON *network;
     int code = read_json(file, path, "network", &network);
     if (!code && network) code = bl_model_from_document(&config->model, name, network);
-    if (!code && !network && !bl_model_find(name))
+    if (!code && !network && (bl_model_is_file(name) || bl_model_open(&config->model, name)))
         code = bl_fail(BLANCH_EINPUT, "the metadata's \"model\" is '%s', which this version does not know", name);
-    if (!code && !network) code = bl_model_open(&config->model, name);
     config->options.network.definition = config->model;
     return code ? bl_fail_in(code, "%s", path) : 0;
 }

@@ -15,13 +15,16 @@
 /* Of a network that scales its loss. */
 static const char *const scale_keys[] = {"loss_scale", "loss_scale_good", "loss_scale_skipped"};
 
+/* Of a network that labels pixels. */
+static const char *const pixel_keys[] = {"train_pixels", "train_right"};
+
 static int state_save(struct bl_graph *graph, const char *path, const struct bl_position *position) {
     static const char *const keys[] = {"step",       "epoch",      "best_top1", "train_loss", "train_count",
                                        "train_top1", "train_top5", "train_s",   "stale"};
     struct bl_items items;
     struct bl_loss_scale scale;
-    char text[BL_COUNT(keys)][32], skipped[32], scaled[3][32];
-    const char *meta[2 * BL_COUNT(keys) + 11] = {NULL};
+    char text[BL_COUNT(keys)][32], skipped[32], scaled[3][32], pixels[2][32];
+    const char *meta[2 * BL_COUNT(keys) + 15] = {NULL};
     int used = 2 * BL_COUNT(keys);
     snprintf(text[0], 32, "%" PRId64, position->step);
     snprintf(text[1], 32, "%" PRId64, position->epoch);
@@ -34,6 +37,9 @@ static int state_save(struct bl_graph *graph, const char *path, const struct bl_
     snprintf(text[8], 32, "%" PRId64, position->stale);
     for (int i = 0; i < BL_COUNT(keys); i++) meta[2 * i] = keys[i], meta[2 * i + 1] = text[i];
     snprintf(skipped, sizeof skipped, "%" PRId64, position->skipped);
+    snprintf(pixels[0], sizeof pixels[0], "%" PRId64, position->train.pixels);
+    snprintf(pixels[1], sizeof pixels[1], "%" PRId64, position->train.right);
+    for (int i = 0; i < 2 && position->train.pixels; i++) meta[used++] = pixel_keys[i], meta[used++] = pixels[i];
     if (position->skipped) meta[used++] = "skipped", meta[used++] = skipped;
     if (position->budget) meta[used++] = "overhead_budget", meta[used++] = position->budget;
     int code = bl_graph_scales_loss(graph) ? bl_graph_loss_scale(graph, &scale) : 0;
@@ -180,14 +186,20 @@ bool bl_checkpoint_exists(const char *dir) {
 static int read_position(const struct bl_safetensors *state, const char *path, struct bl_position *position) {
     int64_t epoch = meta_int(state, "epoch", (double)BL_MOST_STEPS), count = meta_int(state, "train_count", INT_MAX),
             top1 = meta_int(state, "train_top1", (double)count), top5 = meta_int(state, "train_top5", (double)count),
-            skipped = meta_int(state, "skipped", (double)step_of(state));
+            skipped = meta_int(state, "skipped", (double)step_of(state)),
+            pixels = meta_int(state, pixel_keys[0], 0x1p53), right = meta_int(state, pixel_keys[1], (double)pixels);
     *position = (struct bl_position){
         .step = step_of(state),
         .skipped = skipped,
         .stale = meta_int(state, "stale", (double)BL_MOST_STEPS),
         .epoch = epoch,
         .best_top1 = meta_double(state, "best_top1"),
-        .train = {.loss = meta_double(state, "train_loss"), .count = (int)count, .top1 = (int)top1, .top5 = (int)top5},
+        .train = {.loss = meta_double(state, "train_loss"),
+                  .count = (int)count,
+                  .top1 = (int)top1,
+                  .top5 = (int)top5,
+                  .pixels = pixels,
+                  .right = right},
         .train_s = meta_double(state, "train_s"),
     };
     const char *wrong = epoch < 0                       ? "epoch"
@@ -195,6 +207,8 @@ static int read_position(const struct bl_safetensors *state, const char *path, s
                         : top1 < 0                      ? "train_top1"
                         : top5 < 0                      ? "train_top5"
                         : skipped < 0                   ? "skipped"
+                        : pixels < 0                    ? "train_pixels"
+                        : right < 0                     ? "train_right"
                         : position->stale < 0           ? "stale"
                         : !(position->best_top1 <= 100) ? "best_top1"
                         : isnan(position->train.loss)   ? "train_loss"

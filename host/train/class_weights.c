@@ -52,6 +52,8 @@ int bl_run_weigh_classes(struct run *run) {
     if (!run->o.class_weights) return 0;
     if (!(run->class_weight = bl_calloc((size_t)classes, sizeof *run->class_weight))) return BLANCH_ENOMEM;
     run->o.network.loss.weight = run->class_weight;
+    if (!strcmp(run->o.class_weights, "balanced") && bl_dataset_has_masks(run->data))
+        return bl_fail(BLANCH_EUSAGE, "--class-weights balanced counts images, not pixels: give a file");
     if (run->config.json) return take(run, record, classes, "config.json, \"class_weight\"");
     return strcmp(run->o.class_weights, "balanced") ? read_file(run, classes) : balance(run, classes);
 }

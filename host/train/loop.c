@@ -5,6 +5,7 @@
 #include "train/run.h"
 #include "train/tune.h"
 #include "io/files.h"
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -52,7 +53,8 @@ static int open_data(struct run *run) {
     n->loss.pairs = run->o.mixup > 0 || run->o.cutmix > 0;
     code = bl_augment_parse(run->o.augment, &run->view.augment);
     if (!code) code = bl_policy_parse(run->o.auto_augment, &run->view.policy);
-    return code ? code : bl_view_check(&run->view);
+    if (!code) code = bl_view_check(&run->view);
+    return code ? code : bl_dataset_check_view(run->data, &run->view);
 }
 
 static bool measures_engines(const struct run *run) {
@@ -126,7 +128,7 @@ static int open_engines(struct run *run) {
 
 /* From the checkpoint, from other weights, or as the seed makes them. */
 static int start_weights(struct run *run) {
-    run->position.best_top1 = -1;
+    run->position.best_top1 = bl_run_classifies(run) ? -1 : -DBL_MAX;
     run->saved_step = -1;
     if (!run->o.resume) return run->o.init ? bl_weights_begin(run->net->graph, run->o.init, run->o.new_head) : 0;
     int code = bl_checkpoint_load(run->net->graph, run->o.out, &run->position);
@@ -150,6 +152,17 @@ static void tell_data(const struct run *run) {
     bl_run_tell_messages(run);
 }
 
+/* What the network labels; of pixels, IoU is kept by class. */
+static int take_task(struct run *run) {
+    const bool pixels = bl_graph_pixels(run->net->graph) > 1;
+    const bool generates = run->model->task == BL_GENERATE;
+    const char *own = generates ? "generate" : pixels ? "segment" : "classify";
+    if (run->o.task && strcmp(run->o.task, own) != 0)
+        return bl_fail(BLANCH_EUSAGE, "--task %s: %s is there to %s", run->o.task, run->net->model->name, own);
+    if (pixels && !(run->iou = bl_calloc((size_t)run->net->options.classes, sizeof *run->iou))) return BLANCH_ENOMEM;
+    return 0;
+}
+
 static int set_up(struct run *run, const struct bl_train_options *options) {
     struct bl_train_options own = *options;
     const struct bl_train_options *given = &own;
@@ -160,15 +173,16 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
         (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;
     if (speaks_early(run)) tell_data(run);
-    if ((code = open_engines(run)) || (code = find_blocks(run))) return code;
+    if ((code = bl_run_choose_passes(run)) || (code = open_engines(run)) || (code = find_blocks(run))) return code;
     struct bl_network_options network = run->o.network;
     if ((code = bl_run_share(run)) || run->left_out) return code;
     if ((code = bl_run_divide(run, &network.batch))) return code;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = bl_run_join(run)) ||
         (code = bl_about_images(run->net, &run->view, run->data)) || (code = bl_about_set(run->net)) ||
-        (code = count_steps(run)) || (code = start_weights(run)) || (code = open_session(run)) ||
-        (code = bl_run_wait_for_all(run)) || (code = bl_run_open_directory(run)))
+        (code = bl_network_check_task(run->net, run->data)) || (code = take_task(run)) || (code = count_steps(run)) ||
+        (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_wait_for_all(run)) ||
+        (code = bl_run_open_directory(run)))
         return code;
     return run->o.tensorboard && bl_run_writes(run) ? bl_tensorboard_open(&run->tensorboard, run->o.tensorboard) : 0;
 }
@@ -194,6 +208,7 @@ static int tear_down(struct run *run, int code) {
     free(run->log_path);
     free(run->warned);
     free(run->class_weight);
+    free(run->iou);
     free(run->share);
     free(run->data_changes);
     free(run->position.budget);
@@ -269,7 +284,8 @@ static int judge_averages(struct run *run, struct blanch_metrics *held, double *
     int code = !path           ? BLANCH_ENOMEM
                : run->averaged ? bl_network_copy(run->averaged, run->net, true)
                                : bl_network_inference_of(&run->averaged, run->net, true);
-    if (!code && judge != BL_TRAIN) code = bl_run_test(run, run->averaged, judge, held, seconds);
+    if (!code && judge != BL_TRAIN && bl_run_classifies(run))
+        code = bl_run_test(run, run->averaged, judge, held, seconds);
     if (!code) code = bl_about_set(run->averaged);
     if (!code && bl_run_writes(run)) code = bl_weights_save(run->averaged->graph, path, run->position.step);
     free(path);
@@ -285,6 +301,41 @@ static int check_evaluated(const struct run *run, const char *split, const struc
                    "the %s loss at the end is not finite, though training was; %s; try a smaller --lr", split, kept);
 }
 
+/* What chooses the best weights. */
+static const char *measure_of(const struct run *run) {
+    return run->iou ? "mean IoU" : "top-1";
+}
+
+/* By which weights are better: per cent, or less the loss of a network that generates. */
+static double score_of(const struct run *run, const struct blanch_metrics *held) {
+    const struct blanch_metrics *of = held->count ? held : &run->position.train;
+    if (run->model->task == BL_GENERATE) return -of->loss;
+    return held->count ? bl_judged(held) : bl_accuracy(of);
+}
+
+static const char *say(const struct run *run, const struct blanch_metrics *m, char text[120]) {
+    if (run->model->task == BL_GENERATE)
+        snprintf(text, 120, "loss %.4f", m->loss);
+    else if (run->iou)
+        snprintf(text, 120, "loss %.4f, mean IoU %.2f %%, pixels %.2f %%", m->loss, m->mean_iou, bl_accuracy(m));
+    else
+        snprintf(text, 120, "loss %.4f, top-1 %.2f %%, top-5 %.2f %%", m->loss, bl_accuracy(m),
+                 bl_per_cent(m->top5, m->count));
+    return text;
+}
+
+static void tell_epoch(const struct run *run, const struct blanch_metrics *held, const struct blanch_metrics *ema,
+                       double seconds) {
+    const struct blanch_metrics *train = &run->position.train;
+    const char *split = bl_split_name(bl_dataset_judge(run->data) == BL_VAL ? BL_VAL : BL_TEST);
+    char averages[60] = "", judged[120], accuracy[60] = "";
+    if (ema->count) snprintf(averages, sizeof averages, "; ema %s %.2f %%", measure_of(run), bl_judged(ema));
+    if (run->model->task == BL_CLASSIFY)
+        snprintf(accuracy, sizeof accuracy, ", %s %.2f %%", run->iou ? "pixels" : "top-1", bl_accuracy(train));
+    bl_run_tell(run, BL_TRAIN_EPOCH, "epoch %" PRId64 ": train loss %.4f%s; %s %s%s; %.1f s", run->position.epoch + 1,
+                train->loss, accuracy, split, say(run, held, judged), averages, seconds);
+}
+
 /* At the end of an epoch, or of the run within one: then the epoch stays open, and a longer run continues it. Whoever
  * reads the epoch's line finds all files of it; the position, which says that it is done, comes last. */
 static int finish_epoch(struct run *run) {
@@ -297,17 +348,10 @@ static int finish_epoch(struct run *run) {
     if (!code && judge != BL_TRAIN) code = bl_run_test(run, run->net, judge, &held, &seconds);
     if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);
     bl_run_tell_messages(run);
-    double train1 = bl_per_cent(p->train.top1, p->train.count), held1 = bl_per_cent(held.top1, held.count);
-    if (code || (code = keep_best(run, held.count ? held1 : train1, &better)) || (code = save_ledger(run)) ||
+    if (code || (code = keep_best(run, score_of(run, &held), &better)) || (code = save_ledger(run)) ||
         (code = bl_run_log_epoch(run, &held, &ema, seconds)) || (code = bl_run_tensorboard_epoch(run, &held, seconds)))
         return code;
-    char averages[60] = "";
-    if (ema.count) snprintf(averages, sizeof averages, "; ema top-1 %.2f %%", bl_per_cent(ema.top1, ema.count));
-    bl_run_tell(run, BL_TRAIN_EPOCH,
-                "epoch %" PRId64
-                ": train loss %.4f, top-1 %.2f %%; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%%s; %.1f s",
-                p->epoch + 1, p->train.loss, train1, bl_split_name(judge == BL_VAL ? BL_VAL : BL_TEST), held.loss,
-                held1, bl_per_cent(held.top5, held.count), averages, p->train_s + seconds + more);
+    tell_epoch(run, &held, &ema, p->train_s + seconds + more);
     if (p->step >= (p->epoch + 1) * run->batches) {
         p->epoch++;
         p->train = (struct blanch_metrics){0};
@@ -379,10 +423,10 @@ static int test_at_end(struct run *run) {
                        run->o.out);
     if (!code) code = bl_run_log_test(run, chosen ? "best" : "last", &test, seconds);
     if (!code) code = bl_run_tensorboard_test(run, &test);
+    char told[120];
     if (!code)
-        bl_run_tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: loss %.4f, top-1 %.2f %%, top-5 %.2f %%; %.1f s",
-                    chosen ? "best" : "last", test.loss, bl_per_cent(test.top1, test.count),
-                    bl_per_cent(test.top5, test.count), seconds);
+        bl_run_tell(run, BL_TRAIN_EPOCH, "test, with the %s weights: %s; %.1f s", chosen ? "best" : "last",
+                    say(run, &test, told), seconds);
     return code ? code : check_evaluated(run, bl_split_name(BL_TEST), &test);
 }
 
@@ -449,11 +493,21 @@ static void tell_start(const struct run *run) {
 
 static int check_expected(const struct run *run) {
     const double best = run->position.best_top1, expected = (double)run->o.expect_top1;
-    if (!(best < expected)) return 0;
-    return bl_fail(BLANCH_EMISMATCH, "the best top-1 is %.2f %%, and --expect-top1 expects %.6g %%", best, expected);
+    if (expected == 0 || !(best < expected)) return 0;
+    return bl_fail(BLANCH_EMISMATCH, "the best %s is %.2f %%, and --expect-top1 expects %.6g %%", measure_of(run), best,
+                   expected);
+}
+
+static const char *say_best(const struct run *run, char text[60]) {
+    if (run->model->task == BL_GENERATE)
+        snprintf(text, 60, "least loss %.4f", -run->position.best_top1);
+    else
+        snprintf(text, 60, "best %s %.2f %%", measure_of(run), run->position.best_top1);
+    return text;
 }
 
 int bl_train(const struct bl_train_options *options) {
+    char best[60];
     struct run run = {.log = NULL};
     int code = set_up(&run, options);
     if (run.left_out) return tear_down(&run, code);
@@ -469,8 +523,8 @@ int bl_train(const struct bl_train_options *options) {
     }
     if (!code) code = test_at_end(&run);
     if (!code)
-        bl_run_tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, best top-1 %.2f %%", run.position.step,
-                    run.position.step < run.steps ? ", stopped early" : "", run.position.best_top1);
+        bl_run_tell(&run, BL_TRAIN_DONE, "done: %" PRId64 " steps%s, %s", run.position.step,
+                    run.position.step < run.steps ? ", stopped early" : "", say_best(&run, best));
     if (!code) code = check_expected(&run);
     return tear_down(&run, code);
 }

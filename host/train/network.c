@@ -15,8 +15,8 @@
 enum { MOST_IMAGES = 1 << 24 };  // of a step
 enum { SLICE_BYTES = 24 << 20 }; // of activations that an inference on a CPU has at a time
 
-static const char *const norm_names[] = {
-    [BLANCH_BN] = "bn", [BLANCH_ND] = "nd", [BLANCH_NONE] = "none", [BLANCH_OWN] = "own"};
+static const char *const norm_names[] = {[BLANCH_BN] = "bn",   [BLANCH_ND] = "nd", [BLANCH_NONE] = "none",
+                                         [BLANCH_OWN] = "own", [BLANCH_GN] = "gn", [BLANCH_LN] = "ln"};
 
 const char *bl_norm_name(enum blanch_norm norm) {
     return norm_names[norm];
@@ -28,10 +28,12 @@ int bl_norm_parse(const char *name, enum blanch_norm *norm) {
             *norm = (enum blanch_norm)i;
             return 0;
         }
-    return bl_fail(BLANCH_EUSAGE, "--norm takes bn, nd, none or own, not '%s'", name);
+    return bl_fail(BLANCH_EUSAGE, "--norm takes bn, gn, ln, nd, none or own, not '%s'", name);
 }
 
-static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches", [BLANCH_WHITEN_CHANNELS] = "channels"};
+static const char *const whiten_names[] = {[BLANCH_WHITEN_PATCHES] = "patches",
+                                           [BLANCH_WHITEN_CHANNELS] = "channels",
+                                           [BLANCH_WHITEN_VARIANCES] = "variances"};
 
 void bl_whiten_text(int whiten, char text[24]) {
     snprintf(text, 24, "%s", whiten_names[whiten ? whiten : BLANCH_WHITEN_PATCHES]);
@@ -40,7 +42,7 @@ void bl_whiten_text(int whiten, char text[24]) {
 int bl_whiten_parse(const char *text, int *whiten) {
     for (int i = BLANCH_WHITEN_PATCHES; i < BL_COUNT(whiten_names); i++)
         if (!strcmp(text, whiten_names[i])) return *whiten = i, 0;
-    return bl_fail(BLANCH_EUSAGE, "--whiten takes patches or channels, not '%s'", text);
+    return bl_fail(BLANCH_EUSAGE, "--whiten takes patches, channels or variances, not '%s'", text);
 }
 
 void bl_cov_samples_text(int samples, char text[24]) {
@@ -137,8 +139,8 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     o->definition = net->model;
     if (!net->model->json) o->norm = bl_model_norm(net->model, o->norm);
     if (!o->classes) o->classes = net->model->classes;
-    if ((unsigned)o->nd.whiten > BLANCH_WHITEN_CHANNELS)
-        return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES and BLANCH_WHITEN_CHANNELS",
+    if ((unsigned)o->nd.whiten > BLANCH_WHITEN_VARIANCES)
+        return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES, _CHANNELS and _VARIANCES",
                        o->nd.whiten);
     if (o->nd.layers && !(net->layers = bl_calloc((size_t)o->nd.layers, sizeof *net->layers))) return BLANCH_ENOMEM;
     if (o->nd.layers) memcpy(net->layers, o->nd.layer, (size_t)o->nd.layers * sizeof *net->layers);
@@ -413,10 +415,13 @@ static int check_batch(const struct blanch_network *net, const struct bl_batch *
         if (batch->others && !(batch->others[i] >= 0 && batch->others[i] < net->options.classes))
             return bl_fail(BLANCH_EINPUT, "image %d of a batch has the other label %d, the network has %d classes", i,
                            (int)batch->others[i], net->options.classes);
-    for (int i = 0; labelled && i < batch->count; i++)
-        if (batch->labels[i] < 0 || batch->labels[i] >= net->options.classes)
-            return bl_fail(BLANCH_EINPUT, "image %d of a batch has label %d, the network has %d classes", i,
-                           (int)batch->labels[i], net->options.classes);
+    const int64_t each = bl_graph_pixels(net->graph);
+    for (int64_t i = 0; labelled && i < batch->count * each; i++)
+        if ((batch->labels[i] < 0 || batch->labels[i] >= net->options.classes) &&
+            (each == 1 || batch->labels[i] != BL_IGNORED_LABEL))
+            return bl_fail(BLANCH_EINPUT, "%s%d of a batch has label %d, the network has %d classes",
+                           each > 1 ? "a pixel of image " : "image ", (int)(i / each), (int)batch->labels[i],
+                           net->options.classes);
     return 0;
 }
 
@@ -445,7 +450,8 @@ int bl_network_upload(struct blanch_network *net, const struct bl_batch *batch, 
     else
         code = bl_tensor_write_nhwc(images, batch->count, batch->images); // narrowed, and waited for
     if (labels && batch->labels)
-        uploads[parts++] = (struct bl_upload){labels->mem, batch->labels, count * bl_type_bytes(labels->type)};
+        uploads[parts++] =
+            (struct bl_upload){labels->mem, batch->labels, bl_tensor_bytes(labels) / (size_t)labels->n * count};
     if (mixed) uploads[parts++] = (struct bl_upload){others->mem, batch->others, count * sizeof(int32_t)};
     return code ? code : bl_stage_upload(stage, net->dev, uploads, parts, event);
 }
@@ -490,26 +496,33 @@ static void add_image(struct blanch_metrics *metrics, const float *logits, int c
     metrics->top5 += before < 5;
 }
 
+size_t bl_network_logit_count(const struct blanch_network *net) {
+    return (size_t)net->options.classes * (size_t)bl_graph_pixels(net->graph);
+}
+
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits) {
     const struct bl_network_options *o = &net->options;
-    const size_t image = (size_t)o->channels * (size_t)o->height * (size_t)o->width, classes = (size_t)o->classes;
-    int code = 0, slice = (int)bl_graph_in(net->graph)->n;
+    const size_t image = (size_t)o->channels * (size_t)o->height * (size_t)o->width;
+    const size_t values = bl_network_logit_count(net);
+    int code = bl_network_check_kind(net, BL_CLASSIFY), slice = (int)bl_graph_in(net->graph)->n;
     for (int first = 0; first < count && !code; first += slice) {
         const int here = count - first < slice ? count - first : slice;
         bl_tag(net->dev, -1, BL_LOAD);
         code = bl_tensor_write_nhwc(bl_graph_in(net->graph), here, images + (size_t)first * image);
         if (!code) code = bl_graph_forward(net->graph, here, false);
-        if (!code) code = bl_tensor_read(net->graph, bl_graph_out(net->graph), here, logits + (size_t)first * classes);
+        if (!code) code = bl_tensor_read(net->graph, bl_graph_out(net->graph), here, logits + (size_t)first * values);
     }
     return code;
 }
 
 int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits) {
-    int code = check_batch(net, batch, net->options.batch, false);
+    int code = bl_network_check_kind(net, BL_CLASSIFY);
+    if (!code) code = check_batch(net, batch, net->options.batch, false);
     if (!code && net->options.inference) return bl_network_infer(net, batch->images, batch->count, logits);
     if (code || (code = upload(net, batch))) return code;
     struct blanch_tensor *labels = bl_graph_labels(net->graph); // the loss reads them: any class will do
-    if (labels && (code = bl_mem_fill(labels->mem, 0, (size_t)batch->count * sizeof(int32_t), 0))) return code;
+    const size_t bytes = (size_t)batch->count * (size_t)bl_graph_pixels(net->graph) * sizeof(int32_t);
+    if (labels && (code = bl_mem_fill(labels->mem, 0, bytes, 0))) return code;
     if ((code = bl_graph_forward(net->graph, batch->count, false))) return code;
     return bl_tensor_read(net->graph, bl_graph_out(net->graph), batch->count, logits);
 }
@@ -525,9 +538,14 @@ static int32_t likeliest(const float *logits, int classes) {
 static int eval_logits(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics,
                        struct bl_answers *answers) {
     int classes = net->options.classes;
-    float *logits = bl_calloc((size_t)batch->count * (size_t)classes, sizeof *logits);
+    float *logits = bl_calloc((size_t)batch->count * bl_network_logit_count(net), sizeof *logits);
     if (!logits) return BLANCH_ENOMEM;
     int code = bl_network_infer(net, batch->images, batch->count, logits);
+    if (bl_graph_pixels(net->graph) > 1) {
+        if (!code) code = bl_pixels_evaluate(net, batch, logits, metrics, answers);
+        free(logits);
+        return code;
+    }
     *metrics = (struct blanch_metrics){.count = batch->count};
     for (int i = 0; i < batch->count && !code; i++)
         add_image(metrics, logits + (size_t)i * classes, classes, batch->labels[i]);
@@ -540,22 +558,42 @@ static int eval_logits(struct blanch_network *net, const struct bl_batch *batch,
 
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics) {
     int code = check_batch(net, batch, net->options.batch, true);
-    if (code || !bl_graph_labels(net->graph)) return code ? code : eval_logits(net, batch, metrics, NULL);
+    if (code || !bl_graph_has_loss(net->graph)) return code ? code : eval_logits(net, batch, metrics, NULL);
     if ((code = upload(net, batch)) || (code = bl_graph_forward(net->graph, batch->count, false))) return code;
     return bl_network_metrics(net, batch->count, metrics);
 }
 
-void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part) {
-    int count = sum->count + part->count;
-    if (count) sum->loss = (sum->loss * sum->count + part->loss * part->count) / count;
-    sum->count = count;
-    sum->top1 += part->top1;
-    sum->top5 += part->top5;
+/* What the loss is a mean of. */
+static double weight_of(const struct blanch_metrics *m) {
+    return m->pixels ? (double)m->pixels : m->count;
 }
 
-static int eval_batch(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics,
-                      struct bl_answers *answers) {
+void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part) {
+    const double before = weight_of(sum), more = weight_of(part);
+    if (before + more > 0) sum->loss = (sum->loss * before + part->loss * more) / (before + more);
+    sum->count += part->count;
+    sum->top1 += part->top1;
+    sum->top5 += part->top5;
+    sum->pixels += part->pixels;
+    sum->right += part->right;
+}
+
+double bl_accuracy(const struct blanch_metrics *m) {
+    if (m->pixels) return 100.0 * (double)m->right / (double)m->pixels;
+    return m->count ? 100.0 * m->top1 / m->count : 0;
+}
+
+double bl_judged(const struct blanch_metrics *m) {
+    return m->pixels ? m->mean_iou : bl_accuracy(m);
+}
+
+int bl_network_eval_answers(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics,
+                            struct bl_answers *answers) {
     if (!answers) return bl_network_eval(net, batch, metrics);
+    if (bl_graph_labels(net->graph)) {
+        int code = bl_network_eval(net, batch, metrics);
+        return code ? code : bl_pixels_answered(net, batch, answers);
+    }
     int code = check_batch(net, batch, net->options.batch, true);
     return code ? code : eval_logits(net, batch, metrics, answers);
 }
@@ -571,17 +609,23 @@ int bl_network_answer(struct blanch_network *net, struct bl_dataset *data, enum 
     struct bl_loader_options options = {.split = split, .view = *view, .batch = net->options.batch, .epochs = 1};
     struct bl_loader *loader = NULL;
     struct bl_batch batch;
+    struct bl_answers own = {0};
     double start = bl_now();
+    const bool pixels = bl_graph_pixels(net->graph) > 1;
     *metrics = (struct blanch_metrics){0};
-    int code = bl_loader_open(&loader, data, &options);
+    if (pixels && !answers) answers = &own;
+    int code = bl_network_check_task(net, data);
+    if (!code) code = bl_loader_open(&loader, data, &options);
     while (!code && !(code = bl_loader_next(loader, &batch)) && batch.whole) {
         struct blanch_metrics part;
         if (!batch.count) continue;
-        if ((code = eval_batch(net, &batch, &part, answers))) break;
+        if ((code = bl_network_eval_answers(net, &batch, &part, answers))) break;
         bl_metrics_add(metrics, &part);
         code = bl_check_interrupted();
     }
     bl_loader_close(loader);
+    if (!code && pixels) metrics->mean_iou = bl_answers_mean_iou(answers);
+    bl_answers_free(&own);
     if (seconds) *seconds = bl_now() - start;
     return code;
 }

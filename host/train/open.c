@@ -99,6 +99,7 @@ bool bl_model_is_file(const char *text) {
     return text && (ends_with(text, ".json") || ends_with(text, ".onnx"));
 }
 
+enum { MOST_PATCH = 1024 };
 enum { MOST_BYTES = 16 << 20 }; // of a description; networks of a thousand layers have a twentieth
 
 static int open_json(struct blanch_model **model, const char *path) {
@@ -113,6 +114,28 @@ static int unknown(const char *name) {
                    near ? ", did you mean '" : ";", near ? near : "", near ? "'?" : "");
 }
 
+/* NAME/SIZE of one whose patches may have another size. *model NULL: it is no such text. */
+static int open_patched(struct blanch_model **model, const char *text) {
+    const char *slash = strchr(text, '/');
+    char *name = slash ? bl_format("%.*s", (int)(slash - text), text) : NULL;
+    const struct blanch_model *found = name ? bl_model_find(name) : NULL;
+    free(name);
+    if (!found || !found->patched) return 0;
+    long long patch;
+    const size_t length = bl_text_whole(slash + 1, &patch);
+    if (!length || slash[1 + length] || patch < 1 || patch > MOST_PATCH)
+        return bl_fail(BLANCH_EUSAGE, "%s: patches are of 1 to %d pixels", text, MOST_PATCH);
+    struct blanch_model *made = bl_calloc(1, sizeof *made);
+    if (!made) return BLANCH_ENOMEM;
+    *made = *found;
+    made->references = 1;
+    made->release = release_description;
+    made->name = bl_strdup(text), made->variant = found->patched((int)patch);
+    if (made->name && made->variant) return *model = made, 0;
+    bl_model_free(made);
+    return BLANCH_ENOMEM;
+}
+
 int bl_model_open(struct blanch_model **model, const char *text) {
     *model = NULL;
     if (!text) return bl_fail(BLANCH_EUSAGE, "no model is named; `blanch models` lists them");
@@ -120,6 +143,8 @@ int bl_model_open(struct blanch_model **model, const char *text) {
     if (bl_model_is_file(text)) return open_json(model, text);
     const struct bl_torchvision *named = bl_torchvision_find(text);
     if (!named && bl_torchvision_named(text)) return bl_torchvision_unknown(text);
+    int code = named ? 0 : open_patched(model, text);
+    if (code || *model) return code;
     const struct blanch_model *found = bl_model_find(named ? named->own : text);
     if (!found) return unknown(text);
     *model = bl_model_hold(found);

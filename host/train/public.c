@@ -1,4 +1,5 @@
 /* The public calls that make networks and run them. They take NCHW and keep what a program gives from doing harm. */
+#include "train/answers.h"
 #include "train/about.h"
 #include "train/public.h"
 #include "train/open.h"
@@ -63,13 +64,14 @@ static int check_nd(const struct blanch_nd_options *nd) {
     } rows[] = {{"block", nd->block, 0, 4096},
                 {"iterations", nd->iterations, 0, 64},
                 {"sampling_stride", nd->sampling_stride, 0, 64},
-                {"whiten", nd->whiten, 0, BLANCH_WHITEN_CHANNELS},
+                {"whiten", nd->whiten, 0, BLANCH_WHITEN_VARIANCES},
                 {"cov_samples", nd->cov_samples, -1000000, 1000000000},
                 {"block_fc", nd->block_fc, 0, 4096},
                 {"freeze", nd->freeze, -1, 1},
                 {"refresh", nd->refresh, 0, 1000000},
                 {"constant_gradient", nd->constant_gradient, -1, 1},
-                {"channel_deconv", nd->channel_deconv, 0, 4096}};
+                {"channel_deconv", nd->channel_deconv, 0, 4096},
+                {"keep_norm", nd->keep_norm, -1, 1}};
     for (int i = 0; i < BL_COUNT(rows); i++)
         if (rows[i].value < rows[i].least || rows[i].value > rows[i].most)
             return bl_fail(BLANCH_EUSAGE, "nd.%s is %d: it is %d to %d", rows[i].name, rows[i].value, rows[i].least,
@@ -97,9 +99,8 @@ static int check_layers(const struct blanch_nd_options *nd) {
 static int check_options(const struct blanch_network_options *o) {
     if (o->model && o->definition)
         return bl_fail(BLANCH_EUSAGE, "a network is created of a model's name or of its definition, not of both");
-    if ((unsigned)o->norm > BLANCH_OWN)
-        return bl_fail(BLANCH_EUSAGE, "a norm of %d: there are BLANCH_BN, BLANCH_ND, BLANCH_NONE and BLANCH_OWN",
-                       (int)o->norm);
+    if ((unsigned)o->norm > BLANCH_LN)
+        return bl_fail(BLANCH_EUSAGE, "a norm of %d: there are BLANCH_BN, _ND, _NONE, _OWN, _GN and _LN", (int)o->norm);
     if (o->recompute < BLANCH_RECOMPUTE_AUTO || o->recompute > BL_MAX_SEGMENTS)
         return bl_fail(BLANCH_EUSAGE, "recompute is %d: it is 0 to %d, or BLANCH_RECOMPUTE_AUTO", o->recompute,
                        BL_MAX_SEGMENTS);
@@ -334,7 +335,7 @@ static int in_batches(struct blanch_network *net, const float *images, const int
         if ((code = bl_check_interrupted())) break;
         const struct bl_batch batch = {.count = here,
                                        .images = to_nhwc(net, images + (size_t)first * image_size(net), here),
-                                       .labels = labels ? labels + first : NULL};
+                                       .labels = labels ? labels + first * bl_graph_pixels(net->graph) : NULL};
         code = each(net, &batch, context);
         if (count - first <= most) break; // first + here may be beyond an int
     }
@@ -344,7 +345,7 @@ static int in_batches(struct blanch_network *net, const float *images, const int
 static int predict_batch(struct blanch_network *net, const struct bl_batch *batch, void *context) {
     float **logits = context;
     int code = bl_network_logits(net, batch, *logits);
-    *logits += (size_t)batch->count * (size_t)net->options.classes;
+    *logits += (size_t)batch->count * bl_network_logit_count(net);
     return code;
 }
 
@@ -354,21 +355,34 @@ int blanch_network_predict(struct blanch_network *network, const float *images, 
     return code ? code : in_batches(network, images, NULL, count, predict_batch, &logits);
 }
 
+struct evaluated {
+    struct blanch_metrics sum;
+    struct bl_answers answers; // of a network that labels pixels
+};
+
 static int evaluate_batch(struct blanch_network *net, const struct bl_batch *batch, void *context) {
+    struct evaluated *e = context;
     struct blanch_metrics part;
-    int code = bl_network_eval(net, batch, &part);
-    if (!code) bl_metrics_add(context, &part);
+    const bool pixels = bl_graph_pixels(net->graph) > 1;
+    int code = bl_network_eval_answers(net, batch, &part, pixels ? &e->answers : NULL);
+    if (!code) bl_metrics_add(&e->sum, &part);
     return code;
+}
+
+bool blanch_network_labels_pixels(const struct blanch_network *network) {
+    return network && bl_graph_pixels(network->graph) > 1;
 }
 
 int blanch_network_evaluate(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                             struct blanch_metrics *metrics) {
-    struct blanch_metrics sum = {0};
+    struct evaluated e = {.sum = {0}};
     int code = bl_given(network && images && labels, __func__);
     if (!code) code = check_count(count);
     if (!code) code = bl_sized(metrics, "blanch_metrics");
-    if (!code) code = in_batches(network, images, labels, count, evaluate_batch, &sum);
-    return code ? code : bl_give(metrics, &sum, sizeof *metrics, "blanch_metrics");
+    if (!code) code = in_batches(network, images, labels, count, evaluate_batch, &e);
+    if (!code && e.answers.pixels) e.sum.mean_iou = bl_answers_mean_iou(&e.answers);
+    bl_answers_free(&e.answers);
+    return code ? code : bl_give(metrics, &e.sum, sizeof *metrics, "blanch_metrics");
 }
 
 /* --- schedules ---------------------------------------------------------------------------------- */

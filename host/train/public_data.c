@@ -63,7 +63,8 @@ int blanch_data_info(const struct blanch_data *data, struct blanch_data_info *in
     struct blanch_data_info found = {.name = bl_dataset_name(data->set),
                                      .classes = bl_dataset_classes(data->set),
                                      .channels = bl_dataset_channels(data->set),
-                                     .judge = (enum blanch_split)bl_dataset_judge(data->set)};
+                                     .judge = (enum blanch_split)bl_dataset_judge(data->set),
+                                     .masks = bl_dataset_has_masks(data->set)};
     bl_dataset_size(data->set, &found.height, &found.width);
     for (int i = 0; i < BL_SPLITS; i++) found.images[i] = bl_dataset_count(data->set, (enum bl_split)i);
     return bl_give(info, &found, sizeof found, "blanch_data_info");

@@ -1,5 +1,6 @@
 #include "train/ranks.h"
 #include "graph/phase.h"
+#include "train/answers.h"
 #include "io/files.h"
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,8 @@ int bl_run_meet(struct run *run, int code) {
 
 /* A device of a list, in memory of the run's. */
 static int take_spec(struct run *run, const char *text, size_t length, int part) {
-    const bool divided = memchr(text, '/', length) != NULL;
+    const char *slash = memchr(text, '/', length);
+    const bool divided = slash && !memchr(slash, ':', length - (size_t)(slash - text)); // without saying which part
     int written = divided ? snprintf(run->spec, sizeof run->spec, "%.*s:%d", (int)length, text, part)
                           : snprintf(run->spec, sizeof run->spec, "%.*s", (int)length, text);
     if (written < 0 || (size_t)written >= sizeof run->spec)
@@ -161,7 +163,7 @@ int bl_run_join(struct run *run) {
 
 /* The part of this rank: of a batch that is too small to share, all of it is rank 0's. */
 static int test_part(const struct run *run, struct blanch_network *net, enum bl_split split,
-                     struct blanch_metrics *metrics) {
+                     struct blanch_metrics *metrics, struct bl_answers *answers) {
     int *share = bl_calloc((size_t)run->ranks->ranks, sizeof *share);
     if (!share) return BLANCH_ENOMEM;
     for (int k = 0; k < run->ranks->ranks; k++) share[k] = 1;
@@ -175,7 +177,7 @@ static int test_part(const struct run *run, struct blanch_network *net, enum bl_
     while (!code && !(code = bl_loader_next(loader, &batch)) && batch.whole) {
         struct blanch_metrics some;
         if (!batch.count || (run->ranks->rank && bl_divide(&part, batch.whole).whole)) continue;
-        if ((code = bl_network_eval(net, &batch, &some))) break;
+        if ((code = bl_network_eval_answers(net, &batch, &some, run->iou ? answers : NULL))) break;
         bl_metrics_add(metrics, &some);
         code = bl_check_interrupted();
     }
@@ -184,22 +186,55 @@ static int test_part(const struct run *run, struct blanch_network *net, enum bl_
     return code;
 }
 
+/* Of the classes of pixels, of all ranks. */
+static int sum_answers(const struct run *run, struct bl_answers *answers) {
+    const int classes = run->net->options.classes;
+    int code = run->iou ? bl_answers_add_pixels(answers, NULL, NULL, 0, classes) : 0;
+    return code || !run->iou ? code : bl_sum_host(all_of(run), answers->pixels, classes * classes);
+}
+
+static void keep_iou(const struct run *run, const struct bl_answers *answers, struct blanch_metrics *metrics) {
+    for (int c = 0; run->iou && c < answers->classes; c++) run->iou[c] = bl_answers_iou(answers, c);
+    if (run->iou && answers->classes) metrics->mean_iou = bl_answers_mean_iou(answers);
+}
+
 /* A rank that was interrupted says so where the others are. */
+static int test_all(const struct run *run, struct blanch_network *net, enum bl_split split,
+                    struct blanch_metrics *metrics, struct bl_answers *answers) {
+    *metrics = (struct blanch_metrics){0};
+    int code = test_part(run, net, split, metrics, answers);
+    if (code && code != BLANCH_EINTERRUPTED) return code;
+    const double of = metrics->pixels ? (double)metrics->pixels : metrics->count;
+    double sums[] = {code != 0,
+                     metrics->loss * of,
+                     of,
+                     metrics->count,
+                     metrics->top1,
+                     metrics->top5,
+                     (double)metrics->pixels,
+                     (double)metrics->right};
+    code = bl_sum_host(all_of(run), sums, BL_COUNT(sums));
+    if (!code && sums[0] == 0) code = sum_answers(run, answers);
+    *metrics = (struct blanch_metrics){.loss = sums[1] / (sums[2] > 0 ? sums[2] : 1),
+                                       .count = (int)sums[3],
+                                       .top1 = (int)sums[4],
+                                       .top5 = (int)sums[5],
+                                       .pixels = (int64_t)sums[6],
+                                       .right = (int64_t)sums[7]};
+    return code || sums[0] == 0 ? code : bl_fail(BLANCH_EINTERRUPTED, "%s", blanch_error_text(BLANCH_EINTERRUPTED));
+}
+
 int bl_run_test(const struct run *run, struct blanch_network *net, enum bl_split split, struct blanch_metrics *metrics,
                 double *seconds) {
-    if (!run->ranks) return bl_network_test(net, run->data, split, &run->view, metrics, seconds);
+    struct bl_answers answers = {0};
     const double start = bl_now();
-    *metrics = (struct blanch_metrics){0};
-    int code = test_part(run, net, split, metrics);
-    if (code && code != BLANCH_EINTERRUPTED) return code;
-    double sums[] = {code != 0, metrics->loss * metrics->count, metrics->count, metrics->top1, metrics->top5};
-    code = bl_sum_host(all_of(run), sums, BL_COUNT(sums));
-    *metrics = (struct blanch_metrics){.loss = sums[1] / (sums[2] > 0 ? sums[2] : 1),
-                                       .count = (int)sums[2],
-                                       .top1 = (int)sums[3],
-                                       .top5 = (int)sums[4]};
+    int code = run->ranks
+                   ? test_all(run, net, split, metrics, &answers)
+                   : bl_network_answer(net, run->data, split, &run->view, metrics, NULL, run->iou ? &answers : NULL);
+    if (!code) keep_iou(run, &answers, metrics);
+    bl_answers_free(&answers);
     *seconds = bl_now() - start;
-    return code || sums[0] == 0 ? code : bl_fail(BLANCH_EINTERRUPTED, "%s", blanch_error_text(BLANCH_EINTERRUPTED));
+    return code;
 }
 
 /* --- what is said and recorded ------------------------------------------------------------------ */

@@ -175,6 +175,30 @@ static int open_model(struct run *run) {
     return code;
 }
 
+/* What is of labels is no setting of a network that generates. */
+static int check_task(const struct run *run) {
+    const struct bl_train_options *o = &run->o;
+    const bool generates = run->model->task == BL_GENERATE;
+    if (o->task && generates != !strcmp(o->task, "generate"))
+        return bl_fail(BLANCH_EUSAGE, "--task %s: %s is there to %s", o->task, run->model->name,
+                       generates ? "generate" : "tell classes");
+    if (!generates) return 0;
+    const struct {
+        const char *option;
+        bool given;
+    } of_labels[] = {{"class-weights", o->class_weights},
+                     {"label-smoothing", o->network.loss.smoothing > 0},
+                     {"mixup", o->mixup > 0},
+                     {"cutmix", o->cutmix > 0},
+                     {"expect-top1", o->expect_top1 > 0},
+                     {"normalise", o->normalise && strcmp(o->normalise, "network") != 0}};
+    for (int i = 0; i < BL_COUNT(of_labels); i++)
+        if (of_labels[i].given)
+            return bl_fail(BLANCH_EUSAGE, "--%s is nothing to %s, which generates images: leave it out",
+                           of_labels[i].option, run->model->name);
+    return 0;
+}
+
 static int resolve_budget(struct run *run) {
     run->budget = -1;
     int code = run->o.overhead_budget ? bl_budget_parse(run->o.overhead_budget, &run->budget) : 0;
@@ -225,7 +249,8 @@ int bl_run_resolve(struct run *run, const struct bl_train_options *given) {
     run->schedule.warmup = run->o.warmup, run->schedule.warmup_epochs = run->o.warmup_epochs;
     if ((code = bl_schedule_parse(&run->schedule, run->o.schedule))) return code;
     if ((code = bl_precision_parse(run->o.precision, &run->o.network.precision)) ||
-        (code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run)))
+        (code = bl_norm_parse(run->o.norm, &run->o.network.norm)) || (code = open_model(run)) ||
+        (code = check_task(run)))
         return code;
     return resolve_budget(run);
 }
@@ -243,7 +268,18 @@ static int check_said(const struct run *run, const struct bl_view *said) {
                    run->o.init, said->channels, channels);
 }
 
+/* What a network that generates makes is turned back to pixels. */
+static int choose_own_view(struct run *run) {
+    const char *chosen = "none";
+    int code = bl_view_choose(&run->view, run->data, &run->o.network, run->o.augment, &chosen);
+    run->o.normalise = "network";
+    for (int c = 0; c < run->view.channels; c++)
+        run->view.mean[c] = run->model->mean, run->view.deviation[c] = run->model->deviation;
+    return code;
+}
+
 int bl_run_choose_view(struct run *run) {
+    if (run->model->task == BL_GENERATE) return choose_own_view(run);
     const char *name = run->o.normalise;
     const bool asked = name && !strcmp(name, "weights");
     struct bl_about_said said = {0};

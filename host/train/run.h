@@ -35,6 +35,7 @@ struct run {
     char *data_changes; // of a resumed run: of validation and test images
     struct bl_view view;
     struct blanch_network *net;
+    double *iou;             // of a network that labels pixels: by class, of the last evaluation, per cent; else NULL
     float *class_weight;     // of --class-weights; NULL: 1 each
     double budget;           // allowed overhead, 0.2 for 20 %; negative: none
     struct bl_blocks blocks; // chosen by this process, or of --init
@@ -61,6 +62,9 @@ struct run {
 static inline bool bl_run_writes(const struct run *run) {
     return !run->ranks || !run->ranks->rank;
 }
+static inline bool bl_run_classifies(const struct run *run) {
+    return run->model->task == BL_CLASSIFY;
+}
 int bl_run_images(const struct run *run); // of a step, on all ranks
 
 /* What o leaves open is filled from o->config; its texts are those of *json, which the caller deletes, also where this
@@ -71,6 +75,7 @@ int bl_config_take(struct bl_train_options *o, cJSON **json);
 int bl_run_enter(struct run *run, const struct bl_train_options *given);
 /* Fills run->o from what was given, config.json of the run that is resumed, and the defaults. */
 int bl_run_resolve(struct run *run, const struct bl_train_options *given);
+int bl_run_choose_passes(struct run *run); // passes.c: of --accumulate auto; before the network is made
 /* A run that begins anew in the directory of another must have that one's settings. After the data are open. */
 int bl_run_check_former(const struct run *run);
 /* How images become the input of a new run; the mean and deviation of --init's weights, where they tell and --normalise

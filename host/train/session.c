@@ -15,12 +15,14 @@ void bl_stepped_release(struct bl_stepped *stepped) {
 /* The metrics become those of all ranks, and the loss of one that is not finite is everybody's. */
 static int judge_loss(const struct bl_graph *graph, struct bl_stepped *out) {
     struct blanch_metrics *m = &out->metrics;
-    double sums[] = {!isfinite(m->loss), isfinite(m->loss) ? m->loss : 0, m->count, m->top1, m->top5};
+    double sums[] = {!isfinite(m->loss), isfinite(m->loss) ? m->loss : 0, m->count, m->top1, m->top5, (double)m->pixels,
+                     (double)m->right};
     int code = bl_sum_host(bl_graph_collectives(graph), sums, BL_COUNT(sums));
     out->finite = !code && sums[0] == 0;
     if (code || !bl_graph_collectives(graph)) return code;
     m->loss = out->finite ? sums[1] : NAN;
     m->count = (int)sums[2], m->top1 = (int)sums[3], m->top5 = (int)sums[4];
+    m->pixels = (int64_t)sums[5], m->right = (int64_t)sums[6];
     return 0;
 }
 
@@ -57,7 +59,7 @@ static struct bl_batch part_of(const struct blanch_network *net, const struct bl
     const struct bl_network_options *o = &net->options;
     struct bl_batch part = *batch;
     part.images += (size_t)first * (size_t)o->channels * (size_t)o->height * (size_t)o->width;
-    part.labels += first;
+    part.labels += first * bl_graph_pixels(net->graph);
     if (part.others) part.others += first;
     part.count = count;
     return part;
@@ -143,13 +145,15 @@ static int count_images(struct bl_session *s, struct bl_stepped *out) {
 static int weigh(struct bl_session *s, const struct bl_stepped *out, double *total) {
     const struct bl_batch *batch = &out->batch;
     const struct bl_collectives *all = bl_graph_collectives(s->net->graph);
+    const int64_t each = bl_graph_pixels(s->net->graph);
     *total = all || parts_of(s, batch) > 1 ? out->images : 0;
-    if (!s->net->class_weight) return 0;
+    if (!s->net->class_weight && each == 1) return 0;
     *total = 0;
     const float *weight = s->net->class_weight;
     const double share = batch->others ? (double)batch->share : 1;
-    for (int i = 0; i < batch->count; i++) {
-        *total += share * (double)weight[batch->labels[i]];
+    for (int64_t i = 0; i < batch->count * each; i++) {
+        if (each > 1 && batch->labels[i] == BL_IGNORED_LABEL) continue;
+        *total += share * (weight ? (double)weight[batch->labels[i]] : 1);
         if (batch->others) *total += (1 - share) * (double)weight[batch->others[i]];
     }
     const bool repeats = pass_of(s, batch, 0, parts_of(s, batch)).repeats;
@@ -227,10 +231,12 @@ static int judge(struct bl_session *s, struct bl_flight *f) {
         const struct pass pass = pass_of(s, &f->out.batch, p, parts);
         const int count = pass.count;
         if (pass.repeats && s->division.rank) continue;
-        struct blanch_metrics metrics = bl_metrics_of(f->losses + 3 * (size_t)pass.first, count);
-        if (f->total > 0) metrics.loss *= count / f->total;
-        sum->loss += metrics.loss, sum->count += metrics.count;
-        sum->top1 += metrics.top1, sum->top5 += metrics.top5;
+        const bool pixels = bl_graph_pixels(s->net->graph) > 1;
+        const struct blanch_metrics metrics = bl_metrics_of(f->losses + 3 * (size_t)pass.first, count, pixels);
+        const double of = pixels ? (double)metrics.pixels : count;
+        sum->loss += f->total > 0 ? metrics.loss * of / f->total : metrics.loss;
+        sum->count += metrics.count, sum->top1 += metrics.top1, sum->top5 += metrics.top5;
+        sum->pixels += metrics.pixels, sum->right += metrics.right;
     }
     f->out.loss_scale = bl_loss_scale_of(f->scale);
     return judge_loss(s->net->graph, &f->out);

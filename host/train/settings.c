@@ -56,6 +56,7 @@ const struct bl_setting bl_settings[] = {
     {"init", TEXT, false, AT(init)},
     {"new_head", FLAG, false, AT(new_head)},
     {"augment", TEXT, false, AT(augment)},
+    {"task", TEXT, false, AT(task)},
     {"auto_augment", TEXT, false, AT(auto_augment)},
     {"random_erase", FLOAT, false, AT(random_erase), 0, 1},
     {"normalise", TEXT, false, AT(normalise)},
@@ -84,6 +85,7 @@ const struct bl_setting bl_settings[] = {
     {"constant_gradient", INT, false, AT(network.nd.constant_gradient), -1, 1},
     {"channel_deconv", INT, false, AT(network.nd.channel_deconv), 0, 4096},
     {"freeze", INT, false, AT(network.nd.freeze), -1, 1},
+    {"nd_keep_norm", INT, false, AT(network.nd.keep_norm), -1, 1},
     {NULL},
 };
 

@@ -140,8 +140,11 @@ static int book_step(struct run *run, const struct bl_stepped *stepped, double t
     p->train_s += took + 1e-3 * stepped->budget_ms;
     double rate = stepped->images / took;
     run->rate = run->rate > 0 ? 0.9 * run->rate + 0.1 * rate : rate;
-    bl_run_tell(run, BL_TRAIN_STEP, "epoch %" PRId64 ": loss %.3f, top-1 %.1f %%, %.0f images/s", epoch, p->train.loss,
-                bl_per_cent(p->train.top1, p->train.count), run->rate);
+    char accuracy[40] = "";
+    if (run->model->task == BL_CLASSIFY)
+        snprintf(accuracy, sizeof accuracy, ", %s %.1f %%", run->iou ? "pixels" : "top-1", bl_accuracy(&p->train));
+    bl_run_tell(run, BL_TRAIN_STEP, "epoch %" PRId64 ": loss %.3f%s, %.0f images/s", epoch, p->train.loss, accuracy,
+                run->rate);
     int code = bl_run_log_step(run, epoch, stepped->metrics.loss, lr, rate);
     return code ? code : bl_run_tensorboard_step(run, &stepped->metrics, lr, rate);
 }

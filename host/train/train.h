@@ -29,6 +29,7 @@ const char *bl_norm_name(enum blanch_norm norm);             // "bn", "nd", "non
 int bl_norm_parse(const char *name, enum blanch_norm *norm); // BLANCH_EUSAGE
 /* Of struct blanch_nd_options: patches or channels; N, or 4F as -4. What is written is at most 23 characters. */
 int bl_whiten_parse(const char *text, int *whiten); // BLANCH_EUSAGE
+enum { BL_ACCUMULATE_AUTO = -1 };                   // network.accumulate: as few passes of a batch as fit the device
 enum { BL_BLOCK_AUTO = -1 }; // nd.block: every layer has its own in nd.layer, or is to get one (train/blocks.h)
 void bl_whiten_text(int whiten, char text[24]);
 int bl_cov_samples_parse(const char *text, int *samples); // BLANCH_EUSAGE
@@ -43,6 +44,8 @@ int bl_update_resolve(const char *optimiser, struct blanch_update *update);
 
 int bl_network_create(struct blanch_network **network, struct blanch_device *device,
                       const struct bl_network_options *options); // as blanch_network_create
+/* BLANCH_EUSAGE: the network is for another task. */
+int bl_network_check_kind(const struct blanch_network *net, enum bl_task task);
 /* What a network made for inference has as its graph's batch: on a CPU as many images of options->batch as leave the
  * activations in its cache, else all. */
 int bl_network_slice(const struct blanch_device *dev, const struct bl_network_options *options, int *slice);
@@ -52,6 +55,9 @@ int bl_network_inference_of(struct blanch_network **inference, struct blanch_net
 int bl_network_copy(struct blanch_network *to, struct blanch_network *net, bool average);
 /* Of a network made for inference: the logits (count, classes) of images (NHWC), slice by slice. */
 int bl_network_infer(struct blanch_network *net, const float *images, int count, float *logits);
+size_t bl_network_logit_count(const struct blanch_network *net); // of an image: classes, times pixels that have them
+/* BLANCH_EUSAGE: the network labels pixels, and the data images, or the other way round. */
+int bl_network_check_task(const struct blanch_network *net, const struct bl_dataset *data);
 /* The same of any network, of at most its batch; labels are not looked at. */
 int bl_network_logits(struct blanch_network *net, const struct bl_batch *batch, float *logits);
 /* Images of the largest step: with gradients that accumulate, of several batches. */
@@ -84,8 +90,10 @@ int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, st
 int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split,
                     const struct bl_view *view, struct blanch_metrics *metrics, double *seconds);
 
-/* sum becomes the metrics of both. */
+/* sum becomes the metrics of both, but for mean_iou. */
 void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part);
+double bl_accuracy(const struct blanch_metrics *m); // per cent of the images, or labelled pixels, that are right
+double bl_judged(const struct blanch_metrics *m);   // of an evaluation: that, or the mean over classes of IoU
 
 /* --- schedule --------------------------------------------------------------------------------- */
 
@@ -119,7 +127,7 @@ float bl_schedule_lr(const struct bl_schedule *schedule, int64_t step);
 struct bl_position {
     int64_t step, epoch;         // steps done; the epoch whose line is not yet in the log: all its steps done, its
                                  // evaluation is still due
-    double best_top1;            // per cent; negative: none yet
+    double best_top1;            // per cent; negative: none yet. Of a network that generates, less its least loss
     struct blanch_metrics train; // of this epoch's steps so far
     double train_s;
     int64_t skipped; // of the steps: their loss was not finite, and they updated nothing
@@ -202,10 +210,11 @@ struct bl_train_options {
     int save_every, keep; // DIR/epoch-N.safetensors after so many epochs each (0: none); of the last so many (0: all)
     struct blanch_update update; // its lr that of the schedule's start
     const char *schedule;
-    int64_t warmup;                  // steps
-    float warmup_epochs;             // or epochs
-    const char *class_weights;       // "balanced", or a file; NULL: 1 each
-    const char *size;                // of images, "96" or "96x128"; NULL: the network's own
+    int64_t warmup;            // steps
+    float warmup_epochs;       // or epochs
+    const char *class_weights; // "balanced", or a file; NULL: 1 each
+    const char *task; // "classify", "segment", "generate": what the network does, checked; NULL: whichever that is
+    const char *size; // of images, "96" or "96x128"; NULL: the network's own
     const char *augment, *normalise; // NULL: the default
     const char *auto_augment;        // "ra", "ta"; NULL: none
     float random_erase;              // probability

@@ -95,6 +95,7 @@ static int before(void *context, struct bl_node *node, const struct bl_run *run,
                                      .index = node->index};
     for (int i = 0; i < node->inputs && !code; i++)
         code = node->in[i]->type == BL_I32 ? read_labels(v, node->in[i], n) : read_input(v, node->in[i], n);
+    if (!v->inputs) v->x[0].n = n; // labels alone
     for (int i = 0; i < node->params && !code; i++) code = read_param(node->param[i], &v->layer.param[i]);
     for (int i = 0; i < node->buffers && !code; i++)
         if (node->buffer[i]->counter)

@@ -125,8 +125,10 @@ int blanch_device_tune(struct blanch_device *device, double seconds);
 
 /* --- models --------------------------------------------------------------------------------- */
 
-/* BLANCH_OWN: a network of a file as it says; a built-in one, and a program's own, with batch norm. */
-enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE, BLANCH_OWN };
+/* BLANCH_OWN: a network of a file as it says; a built-in one, and a program's own, with batch norm.
+ * BLANCH_GN and BLANCH_LN have a group norm in the place of each batch norm: of groups of 16 channels (Wu and He,
+ * 2018), or of all channels of an image. */
+enum blanch_norm { BLANCH_BN, BLANCH_ND, BLANCH_NONE, BLANCH_OWN, BLANCH_GN, BLANCH_LN };
 
 /* A network's definition, from which any number of networks are created, on any device and thread. */
 struct blanch_model;
@@ -148,7 +150,8 @@ struct blanch_definition {
     const char *name;                     // what messages call it; copied
     int classes, channels, height, width; // where a network's options do not say; of the images that come in
     int block_fc; // features that network deconvolution whitens together in linear layers; 0: 512
-    /* Builds the network from its input x, and returns the logits, (N, classes, 1, 1); NULL fails the creation. It is
+    /* Builds the network from its input x, and returns the logits, (N, classes, 1, 1), or (N, classes, H, W), of every
+     * pixel of its input; NULL fails the creation. It is
      * called whenever a network is made of it, also by the library for itself (an overhead budget's network with batch
      * norm beside the trained one), and each time builds the same for the same norm and shape. */
     struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x, void *context);
@@ -170,8 +173,9 @@ int blanch_model_json(const struct blanch_model *model, enum blanch_norm norm, c
 /* --- networks ------------------------------------------------------------------------------- */
 
 /* What a convolution whitens: patches of block * kh * kw features, as published (0 as well), or channels alone, block
- * features whatever the tap. */
-enum blanch_whiten { BLANCH_WHITEN_PATCHES = 1, BLANCH_WHITEN_CHANNELS };
+ * features whatever the tap. BLANCH_WHITEN_VARIANCES, for ablation, whitens nothing: every feature of the patches, or
+ * of a linear layer, is normalised by its own mean and variance. */
+enum blanch_whiten { BLANCH_WHITEN_PATCHES = 1, BLANCH_WHITEN_CHANNELS, BLANCH_WHITEN_VARIANCES };
 
 /* What a convolution has of its own, by its name in the state dict ("layer1.0.conv1"). A network's own exceptions keep
  * their block. */
@@ -197,9 +201,10 @@ struct blanch_nd_options {
                            // network beside this one, which takes its memory, is stepped now and then to compare
     int constant_gradient; // 1: the gradient stops at the whitening (for ablation; learns worse); -1: nowhere
     int channel_deconv;    // of a BN network: block of a ChannelDeconv layer before the classifier; 0: none
-    float eps;             // added to the covariance's diagonal, 1e-5
-    float momentum;        // of the running buffers, 0.1
-    int layers;            // how many of
+    int keep_norm;  // of the network's own norms: 1: all stay; -1: none does; 0: layer norms stay, batch norms go
+    float eps;      // added to the covariance's diagonal, 1e-5
+    float momentum; // of the running buffers, 0.1
+    int layers;     // how many of
     const struct blanch_nd_layer *layer; // convolutions that have their own; copied. Files of weights name them in
                                          // their metadata, "blocks"
 };
@@ -362,13 +367,18 @@ struct blanch_metrics {
     size_t size;
     double loss;           // mean
     int count, top1, top5; // images, and how many were right
+    /* Of a network that labels pixels, whose top1 and top5 are 0: those that have a label, and how many were right; of
+     * an evaluation the mean over classes of right / (right or wrong, of the class or answered), per cent. */
+    int64_t pixels, right;
+    double mean_iou;
 };
 
 /* One training step: forward, backward, update as torch.optim.SGD or AdamW. images (count, C, H, W) normalised; labels
- * (count), from 0. update NULL: the optimiser's defaults. metrics, of the batch before its update, may be NULL. A loss
- * that is not finite updates no parameter, and is told in metrics; running statistics have seen the batch.
- * BLANCH_EUSAGE, and nothing is done: more images than the network's batch, or a setting of the update that is out of
- * range or of another optimiser than the network's; BLANCH_EINPUT: a label that is no class. */
+ * (count), from 0; of a network that labels pixels (count, H, W), 255 those that have none. update NULL: the
+ * optimiser's defaults. metrics, of the batch before its update, may be NULL. A loss that is not finite updates no
+ * parameter, and is told in metrics; running statistics have seen the batch. BLANCH_EUSAGE, and nothing is done: more
+ * images than the network's batch, or a setting of the update that is out of range or of another optimiser than the
+ * network's; BLANCH_EINPUT: a label that is no class. */
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics);
 /* The same of mixed images, which have two labels. Metrics count the first as right. */
@@ -380,9 +390,11 @@ struct blanch_label_pairs {
 int blanch_network_step_pairs(struct blanch_network *network, const float *images,
                               const struct blanch_label_pairs *pairs, int count, const struct blanch_update *update,
                               struct blanch_metrics *metrics);
-/* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written. */
+/* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written, (count, classes, H, W)
+ * of a network that labels pixels. */
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits);
-/* The same with labels (count): their mean loss, and how many were right. */
+/* The same with labels, as a step has them: their mean loss, and how many were right. */
+bool blanch_network_labels_pixels(const struct blanch_network *network); // rather than images
 int blanch_network_evaluate(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                             struct blanch_metrics *metrics);
 
@@ -497,6 +509,7 @@ struct blanch_data_info {
     int height, width;       // of every image; 0: they vary
     int64_t images[3];       // of each split; 0: there is none
     enum blanch_split judge; // the split that tells which weights are best: validation, else test, else training
+    bool masks;              // images have masks: their labels are those of their pixels
 };
 int blanch_data_info(const struct blanch_data *data, struct blanch_data_info *info);
 const char *blanch_data_class(const struct blanch_data *data, int label); // its name; NULL: there is no such class
@@ -547,7 +560,7 @@ struct blanch_loader_options {
 struct blanch_batch { // valid until the next call
     size_t size;
     const float *images;   // (count, channels, height, width)
-    const int32_t *labels; // (count)
+    const int32_t *labels; // (count), of data whose images have masks (count, height, width)
     int count;             // 0: the end
     int64_t epoch;
     bool last;             // of its epoch

@@ -36,6 +36,19 @@ struct blanch_conv_spec {
 /* (N, C, H, W) to (N, out, H', W'); weights (out, C / groups, kernel, kernel_w). Under ND an ND convolution. */
 struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                     struct blanch_conv_spec spec);
+/* The fields left zero mean: stride 1, padding 0, output_padding 0, dilation 1, groups 1. */
+struct blanch_conv_transpose_spec {
+    int out, kernel, stride, padding, output_padding, dilation, groups;
+    bool no_bias;
+    bool plain;      // stays one under ND too
+    int reserved[8]; // zero
+};
+/* (N, C, H, W) to (N, out, H', W'), H' = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1:
+ * PyTorch's ConvTranspose2d, weights (C, out / groups, kernel, kernel). output_padding is less than the stride. Under
+ * ND one whose kernel is as large as its stride, without padding, dilation and groups, is an ND linear layer of each
+ * pixel to kernel x kernel pixels of out channels, and a pixel shuffle; any other stays what it is. */
+struct blanch_tensor *blanch_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                              struct blanch_conv_transpose_spec spec);
 /* eps 1e-5, momentum 0.1. Under ND and without normalisation it is left out: x is returned. */
 struct blanch_tensor *blanch_batchnorm2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* Stays under ND too. */
@@ -44,8 +57,13 @@ struct blanch_tensor *blanch_batchnorm2d_always(struct blanch_builder *b, const 
 void blanch_batchnorm2d_unused(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
 /* Over the channels of each pixel; eps 0: 1e-5. Whatever the normalisation, it stays. */
 struct blanch_tensor *blanch_layernorm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, float eps);
+/* Over the pixels of an image and the channels of each of `groups` groups; eps 0: 1e-5. It stays likewise. */
+struct blanch_tensor *blanch_group_norm(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int groups,
+                                        float eps);
 /* x times a parameter (C, 1, 1), in the state dict under `name` itself; it begins at 1. */
 struct blanch_tensor *blanch_scale(struct blanch_builder *b, const char *name, struct blanch_tensor *x);
+struct blanch_tensor *blanch_scale_from(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                        float begin); // it begins there
 /* (N, C, H, W) to (N, out, H, W), of the channels of each pixel; weights (out, C) and a bias. Under ND an ND linear
  * layer, whose samples over more than one pixel are as far apart as those of a 1x1 convolution. */
 struct blanch_tensor *blanch_linear(struct blanch_builder *b, const char *name, struct blanch_tensor *x, int out);
@@ -66,8 +84,16 @@ struct blanch_tensor *blanch_token(struct blanch_builder *b, struct blanch_tenso
 /* The mean of pixels weighted by the softmax of their scores (N, 1, H, W): to (N, C, 1, 1). */
 struct blanch_tensor *blanch_sequence_pool(struct blanch_builder *b, struct blanch_tensor *x,
                                            struct blanch_tensor *scores);
+/* x plus s (N, C, 1, 1), the same at every pixel. */
+struct blanch_tensor *blanch_shift(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *s);
+/* Of x (N, 1, 1, 1), a number of each image such as a time, to (N, channels, 1, 1): its sines, then its cosines, at
+ * channels / 2 frequencies from 1 to 1 / 10000. */
+struct blanch_tensor *blanch_number_embedding(struct blanch_builder *b, struct blanch_tensor *x, int channels);
+/* Of the image's label, as a row of a table: (N, channels, 1, 1); weights (classes, channels). */
+struct blanch_tensor *blanch_embedding(struct blanch_builder *b, const char *name, int channels);
 struct blanch_tensor *blanch_relu(struct blanch_builder *b, struct blanch_tensor *x);
-/* By the operation's name: "relu6", "sigmoid", "tanh", "silu", "gelu", "hardsigmoid", "hardswish". */
+/* By the operation's name: "relu6", "sigmoid", "tanh", "silu", "gelu", "hardsigmoid", "hardswish"; "softmax", over the
+ * channels of each pixel; "sinusoidal_position", which adds fixed positions. */
 struct blanch_tensor *blanch_unary(struct blanch_builder *b, const char *op, struct blanch_tensor *x);
 struct blanch_tensor *blanch_leaky_relu(struct blanch_builder *b, struct blanch_tensor *x, float slope);
 struct blanch_tensor *blanch_elu(struct blanch_builder *b, struct blanch_tensor *x, float alpha);
@@ -82,6 +108,11 @@ struct blanch_tensor *blanch_avgpool2d(struct blanch_builder *b, struct blanch_t
 struct blanch_tensor *blanch_adaptive_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x, int height,
                                                 int width);
 struct blanch_tensor *blanch_global_avgpool2d(struct blanch_builder *b, struct blanch_tensor *x); // to (N, C, 1, 1)
+/* To (N, C, height, width): the nearest pixel, or bilinear between pixels' centres (align_corners=False). */
+struct blanch_tensor *blanch_upsample(struct blanch_builder *b, struct blanch_tensor *x, int height, int width,
+                                      bool bilinear);
+/* (N, C factor^2, H, W) to (N, C, H factor, W factor): PyTorch's PixelShuffle. */
+struct blanch_tensor *blanch_pixel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int factor);
 struct blanch_tensor *blanch_add(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y);
 /* y: of x's shape, or (N, C, 1, 1). */
 struct blanch_tensor *blanch_mul(struct blanch_builder *b, struct blanch_tensor *x, struct blanch_tensor *y);

@@ -57,6 +57,7 @@
 #define LOAD_IN1(p) LOAD_ACT1(p)
 #endif
 
+#include "loop.h"
 #include "tile.h"
 
 #include "conv/sizes.h"
@@ -175,14 +176,14 @@ kernel void pack_data(global const float *restrict weight, global float *restric
  * adds other than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation.
  * x has `images` images; out and added have them from image `begin` on.
  * Its sizes are arguments of their own: as structs by value they cost 1x1 layers of few channels 8 per cent (PoCL). */
-kernel void convolve(global const IN *restrict x, global const float *restrict packed,
-                     global const float *restrict bias, global ACT *out, global const ACT *added,
-                     global const IN *restrict zeros, int images, int begin, int together, int grid_h, int grid_w,
-                     int in_h, int in_w, int in_c, int group_c, int out_h, int out_w, int out_c, int group_o,
-                     int in_step_y, int in_step_x, int in_first_y, int in_first_x, int tap_step_y, int tap_step_x,
-                     int taps_y, int taps_x, int weight_first, int weight_step_y, int weight_step_x, int taps,
-                     int out_step_y, int out_step_x, int out_first_y, int out_first_x, int blocks, int strip,
-                     int blocks_first, int adds) {
+kernel LANES16 void convolve(global const IN *restrict x, global const float *restrict packed,
+                             global const float *restrict bias, global ACT *out, global const ACT *added,
+                             global const IN *restrict zeros, int images, int begin, int together, int grid_h,
+                             int grid_w, int in_h, int in_w, int in_c, int group_c, int out_h, int out_w, int out_c,
+                             int group_o, int in_step_y, int in_step_x, int in_first_y, int in_first_x, int tap_step_y,
+                             int tap_step_x, int taps_y, int taps_x, int weight_first, int weight_step_y,
+                             int weight_step_x, int taps, int out_step_y, int out_step_x, int out_first_y,
+                             int out_first_x, int blocks, int strip, int blocks_first, int adds) {
     const int group = get_global_id(2);
     const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
     const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;

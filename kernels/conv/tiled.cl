@@ -13,7 +13,8 @@
  * A work-group has COLS by ROWS items; item (col, row) sums TM rows of the tile by TN outputs, in fours that lie 4*COLS
  * apart. It reads what comes next into registers while it multiplies, and of both pieces there are two in local memory:
  * one is read while the other is written. All items of a group go through all its barriers: the loops around them
- * depend on the arguments alone.
+ * depend on the arguments alone. Where tiles are few, SPLIT parts of a group, each of COLS by ROWS items with pieces of
+ * their own, share the terms of a convolution's sums and add up in the end, in order.
  *
  *  COLS  items of a group along the outputs; required
  *  ROWS  items of a group along the rows of the tile; required
@@ -21,12 +22,17 @@
  *  TN    outputs of an item's tile: 4 or 8; required
  *  KC    terms of a sum that are in local memory at a time: 8 or 16, with at least four values of each factor an item;
  *        required
- *  IN4, OUT4  whether channels of what is read, of what is written, are multiples of four, of a group too (0)
+ *  SPLIT  parts of a group of convolve: 1 (1), 2 or 4; more than one with TN 4 alone
+ *  IN4   whether channels of what is read are multiples of four, of a group too (0)
+ *  OUT4  the same of what is written, as in conv/finish.h (0)
  *  ACT_TYPE   as in vec.h
  *  MOMENTS    1: a convolution tells the moments of what it writes (0)
  */
 #if !defined(COLS) || !defined(ROWS) || !defined(TM) || !defined(TN) || !defined(KC)
 #error "conv/tiled.cl needs COLS, ROWS, TM, TN and KC"
+#endif
+#ifndef SPLIT
+#define SPLIT 1
 #endif
 #ifndef IN4
 #define IN4 0
@@ -39,9 +45,8 @@
 #endif
 #define VEC 4
 #include "activation.h"
-#include "tile.h"
-
 #include "loop.h"
+#include "tile.h"
 
 #include "conv/sizes.h"
 
@@ -50,7 +55,7 @@
 #define ITEMS (COLS * ROWS)
 #define DEEP (TM * ROWS) // rows of the tile
 #define OUTS (TN * COLS) // outputs of the tile
-#define GROUP __attribute__((reqd_work_group_size(COLS, ROWS, 1)))
+#define GROUP(parts) LANES16 __attribute__((reqd_work_group_size(COLS, ROWS, parts)))
 
 /* Of the left factor an item reads LEFT times four values side by side, or one. */
 #if IN4
@@ -85,7 +90,7 @@ typedef float4 line_vec;
 #define LIST(i) sum##i,
 /* The terms of a piece; pitch: fours from term to term of the left factor. */
 #define MULTIPLY_PIECE(a, pitch, b)                                                                                    \
-    LOOP for (int i = 0; i < KC; i++) {                                                                                \
+    LOOP_TERMS for (int i = 0; i < KC; i++) {                                                                          \
         const rows_vec left = ROWS_AT((a) + i * (pitch) + row * (TM / 4));                                             \
         const line_vec right = LINE_AT((b) + i * (OUTS / 4) + col);                                                    \
         EACH_ROW(MULTIPLY)                                                                                             \
@@ -93,73 +98,31 @@ typedef float4 line_vec;
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
 
-/* `width` results, four at most; elsewhere 0. */
-float4 load_some(global const ACT *from, int width) {
-#if OUT4
-    return width > 0 ? LOAD_ALIGNED(from) : (float4)(0.0f);
-#else
-    float part[4];
-    LOOP for (int l = 0; l < 4; l++) part[l] = l < width ? LOAD_ACT1(from + l) : 0.0f;
-    return (float4)(part[0], part[1], part[2], part[3]);
-#endif
-}
+#include "conv/finish.h"
 
-void store_some(float4 value, global ACT *to, int width) {
-#if OUT4
-    if (width > 0) STORE_ALIGNED(value, to);
-#else
-    const float part[4] = {value.s0, value.s1, value.s2, value.s3};
-    LOOP for (int l = 0; l < 4; l++) if (l < width) STORE_ACT1(part[l], to + l);
-#endif
-}
-
-float4 finish_some(float4 value, global const ACT *out, global const ACT *beside, int width, const struct finish f) {
-    if (f.accumulate) value += load_some(out, width);
-    if (f.has_addend) value += load_some(beside, width);
-    if (f.activation == 1) value = RELU(value);
-    if (f.activation == 2) value = RELU6(value);
-    if (f.cut) {
-        const float4 y = load_some(beside, width);
-        value = RELU_GRADIENT(y, value);
-    }
-    return value;
-}
-
-/* The sum of the items' values that have the same column; `room` holds a value of each item. */
-float4 sum_rows(float4 value, local float4 *room, int col, int row) {
+#if SPLIT > 1
+/* A row's sums of all parts to the first one. */
+#define ADD_PARTS(i)                                                                                                   \
+    a[part * ITEMS + id] = sum##i;                                                                                     \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                                                      \
+    if (part == 0) {                                                                                                   \
+        LOOP for (int other = 1; other < SPLIT; other++) sum##i += a[other * ITEMS + id];                              \
+    }                                                                                                                  \
     barrier(CLK_LOCAL_MEM_FENCE);
-    room[row * COLS + col] = value;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    float4 sum = (float4)(0.0f);
-    LOOP for (int r = 0; r < ROWS; r++) sum += room[r * COLS + col];
-    return sum;
-}
-
-void put_moments(float4 value, global float *to, int width) {
-    const float part[4] = {value.s0, value.s1, value.s2, value.s3};
-    LOOP for (int l = 0; l < 4; l++) if (l < width) to[l] = part[l];
-}
-
-float4 load_bias(global const float *bias, int width) {
-#if OUT4
-    return width > 0 ? *(global const float4 *)bias : (float4)(0.0f);
-#else
-    float part[4];
-    LOOP for (int l = 0; l < 4; l++) part[l] = l < width ? bias[l] : 0.0f;
-    return (float4)(part[0], part[1], part[2], part[3]);
 #endif
-}
 
 /* The groups of dimension 0 count the tiles of DEEP grid positions, class by class, and within one the blocks of
  * outputs. */
-kernel GROUP void convolve(global const ACT *restrict x, global const float *restrict packed,
-                           global const struct tap_class *restrict classes, global const float *restrict bias,
-                           global ACT *out, global const ACT *beside, global float *moments, struct sizes s,
-                           int first_class, int blocks, struct finish f) {
+kernel GROUP(SPLIT) void convolve(global const ACT *restrict x, global const float *restrict packed,
+                                  global const struct tap_class *restrict classes, global const float *restrict bias,
+                                  global ACT *out, global const ACT *beside, global float *moments, struct sizes s,
+                                  int first_class, int blocks, struct finish f) {
     enum { PITCH = DEEP / 4 + 1 }; // one more: writers along the terms then use different banks
-    local float4 a[2 * KC * PITCH], b[2 * KC * OUTS / 4];
-    local float *a_values = (local float *)a;
+    local float4 a[SPLIT * 2 * KC * PITCH], b[SPLIT * 2 * KC * OUTS / 4];
     const int col = get_local_id(0), row = get_local_id(1), id = row * COLS + col;
+    const int part = SPLIT > 1 ? get_local_id(2) : 0;
+    local float4 *own_a = a + part * (2 * KC * PITCH), *own_b = b + part * (2 * KC * OUTS / 4);
+    local float *a_values = (local float *)own_a;
     const int block = get_group_id(0) % blocks, group = get_group_id(2), group_in = s.group_in;
     classes += first_class;
     int tile = get_group_id(0) / blocks, pixels = s.images * classes->down.grid * classes->across.grid;
@@ -172,12 +135,12 @@ kernel GROUP void convolve(global const ACT *restrict x, global const float *res
     const int depth = classes->depth;
     x += (size_t)group * group_in;
     packed += classes->first + ((size_t)group * blocks + block) * depth * OUTS;
-    global const float4 *weights = (global const float4 *)packed + id;
+    global const float4 *weights = (global const float4 *)packed + part * (KC * OUTS / 4) + id;
 
-    /* The item brings the terms from k on of every chunk, for LEFT pixels. Beyond the last pixel it is that one again.
-     */
-    const int k = id % (KC / AT_ONCE) * AT_ONCE, line0 = id / (KC / AT_ONCE);
-    int c = k % group_in, jx = k / group_in, jy = 0;
+    /* The item brings the terms from k on of every chunk of its part, for LEFT pixels. Beyond the last pixel it is that
+     * one again. */
+    const int k = id % (KC / AT_ONCE) * AT_ONCE, line0 = id / (KC / AT_ONCE), begin = part * KC + k;
+    int c = begin % group_in, jx = begin / group_in, jy = 0;
     int y[LEFT], x0[LEFT];
     long start[LEFT];
     LOOP for (int r = 0; r < LEFT; r++) {
@@ -191,8 +154,9 @@ kernel GROUP void convolve(global const ACT *restrict x, global const float *res
     EACH_ROW(CLEAR)
     some next_a[LEFT];
     float4 next_b[RIGHT];
-    for (int done = 0, now = 0; done <= depth; done += KC, now ^= 1) {
-        if (done < depth) {
+    const int rounds = (depth + SPLIT * KC - 1) / (SPLIT * KC);
+    for (int done = 0, now = 0; done <= rounds; done++, now ^= 1) {
+        if (done < rounds) {
             for (; jx >= across.taps && jy < down.taps; jx -= across.taps) jy++;
             const bool valid = jy < down.taps;
             const int dy = valid ? jy * down.tap_step : 0, dx = valid ? jx * across.tap_step : 0;
@@ -201,15 +165,16 @@ kernel GROUP void convolve(global const ACT *restrict x, global const float *res
                 const bool inside = valid && (uint)(y[r] + dy) < (uint)s.in_h && (uint)(x0[r] + dx) < (uint)s.in_w;
                 next_a[r] = inside ? LOAD_SOME(x + start[r] + shift) : (some)(0.0f);
             }
-            LOOP for (int r = 0; r < RIGHT; r++) next_b[r] = weights[r * ITEMS];
-            weights += KC * OUTS / 4;
-            for (c += KC; c >= group_in; c -= group_in) jx++;
+            const bool more = SPLIT == 1 || (done * SPLIT + part) * KC < depth;
+            LOOP for (int r = 0; r < RIGHT; r++) next_b[r] = more ? weights[r * ITEMS] : (float4)(0.0f);
+            weights += SPLIT * (KC * OUTS / 4);
+            for (c += SPLIT * KC; c >= group_in; c -= group_in) jx++;
         }
         if (done > 0) {
-            local const float4 *from = a + (now ^ 1) * KC * PITCH, *with = b + (now ^ 1) * (KC * OUTS / 4);
+            local const float4 *from = own_a + (now ^ 1) * KC * PITCH, *with = own_b + (now ^ 1) * (KC * OUTS / 4);
             MULTIPLY_PIECE(from, PITCH, with)
         }
-        if (done < depth) {
+        if (done < rounds) {
             LOOP for (int r = 0; r < LEFT; r++) {
                 local float *to = a_values + (now * KC + k) * 4 * PITCH + line0 + r * (ITEMS * AT_ONCE / KC);
 #if IN4
@@ -221,11 +186,14 @@ kernel GROUP void convolve(global const ACT *restrict x, global const float *res
                 to[0] = next_a[r];
 #endif
             }
-            LOOP for (int r = 0; r < RIGHT; r++) b[now * (KC * OUTS / 4) + id + r * ITEMS] = next_b[r];
+            LOOP for (int r = 0; r < RIGHT; r++) own_b[now * (KC * OUTS / 4) + id + r * ITEMS] = next_b[r];
         }
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
+#if SPLIT > 1
+    EACH_ROW(ADD_PARTS) // what was in `a` was read
+#endif
     const line_vec sums[TM] = {EACH_ROW(LIST)};
     const int first = block * OUTS + 4 * col;
     if (f.has_bias) bias += group * s.group_out;
@@ -243,18 +211,18 @@ kernel GROUP void convolve(global const ACT *restrict x, global const float *res
          * mean is summed from the tile's first pixel. */
         const int line = row * TM, count = (int)min((long)DEEP, pixels - (long)tile * DEEP);
         barrier(CLK_LOCAL_MEM_FENCE); // what was in `a` was read
-        a[row * COLS + col] = results[0];
+        own_a[row * COLS + col] = results[0];
         barrier(CLK_LOCAL_MEM_FENCE);
-        const float4 origin = a[col];
+        const float4 origin = own_a[col];
         float4 sum = (float4)(0.0f), square = (float4)(0.0f);
         LOOP for (int i = 0; i < TM; i++) sum += line + i < count ? results[i] - origin : (float4)(0.0f);
-        const float4 centre = origin + sum_rows(sum, a, col, row) / (float)count;
+        const float4 centre = origin + sum_rows(sum, own_a, col, row) / (float)count;
         LOOP for (int i = 0; i < TM; i++) {
             const float4 d = line + i < count ? results[i] - centre : (float4)(0.0f);
             square = FMA(d, d, square);
         }
-        square = sum_rows(square, a, col, row);
-        if (f.moments && row == 0) {
+        square = sum_rows(square, own_a, col, row);
+        if (f.moments && row == 0 && part == 0) {
             global float *to = moments + (size_t)tile * 2 * s.out_c + group * s.group_out + o;
             put_moments(centre, to, width);
             put_moments(square, to + s.out_c, width);
@@ -262,7 +230,7 @@ kernel GROUP void convolve(global const ACT *restrict x, global const float *res
 #endif
         LOOP for (int i = 0; i < TM; i++) {
             const long p = (long)tile * DEEP + row * TM + i;
-            if (p >= pixels) continue;
+            if (p >= pixels || part > 0) continue;
             const struct place at = place_of((int)p, down.grid, across.grid);
             const size_t above = (size_t)at.n * s.out_h + at.y * down.out_step + down.out_first;
             const size_t pixel = above * s.out_w + at.x * across.out_step + across.out_first;
@@ -288,8 +256,9 @@ typedef float some_out;
 /* The sums over one share of the pixels: partial[group][split][rows + 1][blocks*OUTS], rows = taps*group_in in the
  * order (tap, c); the last row is the bias's. The groups of dimension 0 count the tiles of DEEP rows, and within one
  * the blocks of outputs; those of dimension 1 the splits, of `share` pixels each. */
-kernel GROUP void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
-                          struct sizes s, struct axis down, struct axis across, int blocks, int splits, int share) {
+kernel GROUP(1) void weights(global const ACT *restrict x, global const ACT *restrict dy,
+                             global float *restrict partial, struct sizes s, struct axis down, struct axis across,
+                             int blocks, int splits, int share) {
     local float4 a[2 * KC * DEEP / 4], b[2 * KC * OUTS / 4];
     local some *a_some = (local some *)a;
     local some_out *b_some = (local some_out *)b;
@@ -307,8 +276,7 @@ kernel GROUP void weights(global const ACT *restrict x, global const ACT *restri
     const int j = tile * DEEP + lane * AT_ONCE, tap = j / group_in;
     const int ty = j < rows ? tap / kernel_w * down.tap_step : 0, tx = j < rows ? tap % kernel_w * across.tap_step : 0;
     const long shift = ((long)ty * s.in_w + tx) * s.in_c + (j - tap * group_in);
-    struct place at[LEFT];
-    LOOP for (int r = 0; r < LEFT; r++) at[r] = place_of(begin + below + r * step, s.out_h, s.out_w);
+    struct place at = place_of(begin + below, s.out_h, s.out_w); // of the next of its pixels, `step` apart
     const int out_lane = id % (OUTS / OUT_AT_ONCE), out_below = id / (OUTS / OUT_AT_ONCE);
     const int out_step = ITEMS * OUT_AT_ONCE / OUTS, o = block * OUTS + out_lane * OUT_AT_ONCE;
 
@@ -320,14 +288,13 @@ kernel GROUP void weights(global const ACT *restrict x, global const ACT *restri
     for (int done = 0, p = begin, now = 0; done <= chunks; done++, p += KC, now ^= 1) {
         if (done < chunks) {
             LOOP for (int r = 0; r < LEFT; r++) {
-                const int top = at[r].y * down.in_step + down.in_first;
-                const int left = at[r].x * across.in_step + across.in_first;
+                const int top = at.y * down.in_step + down.in_first, left = at.x * across.in_step + across.in_first;
                 const bool inside = j < rows && p + below + r * step < end && (uint)(top + ty) < (uint)s.in_h &&
                                     (uint)(left + tx) < (uint)s.in_w;
-                const long pixel = ((long)at[r].n * s.in_h + top) * s.in_w + left;
+                const long pixel = ((long)at.n * s.in_h + top) * s.in_w + left;
                 next_a[r] = inside ? LOAD_SOME(x + pixel * s.in_c + shift) : (some)(0.0f);
-                for (at[r].x += KC; at[r].x >= s.out_w; at[r].x -= s.out_w)
-                    if (++at[r].y == s.out_h) at[r].y = 0, at[r].n++;
+                for (at.x += step; at.x >= s.out_w; at.x -= s.out_w)
+                    if (++at.y == s.out_h) at.y = 0, at.n++;
             }
             LOOP for (int r = 0; r < GRADIENTS; r++) {
                 const int pixel = p + out_below + r * out_step;

@@ -54,7 +54,7 @@ void mean_part(int part, int parts, int matrix, int matrices, int f, int outputs
     partial[((size_t)part * matrices + matrix) * features + f] = sum;
 }
 
-kernel __attribute__((reqd_work_group_size(COLS, ROWS, SPLIT))) void
+kernel LANES16 __attribute__((reqd_work_group_size(COLS, ROWS, SPLIT))) void
 fold_gradients(global const float *gradient, global const float *dbias, global const float *mean,
                global const float *deconv, global const float *weight, global const float *folded,
                global float *dweight, global float *ddeconv, global float *dots, global float *partial,

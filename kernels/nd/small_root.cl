@@ -12,6 +12,7 @@
 #error "nd/small_root.cl needs ITEMS"
 #endif
 #include "fma.h"
+#include "loop.h"
 
 /* As struct bl_root_polynomial of root_form.h. */
 struct polynomial {
@@ -31,7 +32,7 @@ float4 load_some(global const float *from, int width) {
     return (float4)(from[0], width > 1 ? from[1] : 0.0f, width > 2 ? from[2] : 0.0f, 0.0f);
 }
 
-float4 sum_row(float4 product, const struct sum s, const struct addends d, int at, int width, float4 unit) {
+INLINE float4 sum_row(float4 product, const struct sum s, const struct addends d, int at, int width, float4 unit) {
     float4 value = s.alpha * product + s.unit * unit;
     if (s.d0 != 0.0f) value = FMA((float4)(s.d0), load_some(d.d0 + at, width), value);
     if (s.d1 != 0.0f) value = FMA((float4)(s.d1), load_some(d.d1 + at, width), value);
@@ -40,10 +41,9 @@ float4 sum_row(float4 product, const struct sum s, const struct addends d, int a
 }
 
 /* Row i of a result from column j on, what lies above the diagonal twice. */
-void put(float4 value, int i, int j, int n, global float *to) {
+INLINE void put(float4 value, int i, int j, int n, global float *to) {
     const float part[4] = {value.s0, value.s1, value.s2, value.s3};
-    for (int l = 0; l < 4; l++)
-        if (j + l < n && j + l >= i) to[i * n + j + l] = to[(j + l) * n + i] = part[l];
+    LOOP for (int l = 0; l < 4; l++) if (j + l < n && j + l >= i) to[i * n + j + l] = to[(j + l) * n + i] = part[l];
 }
 
 #define ROW(r, y) sum##r = FMA((float4)(x.s##r), y, sum##r);
@@ -62,9 +62,9 @@ void put(float4 value, int i, int j, int n, global float *to) {
 
 /* C and E, which may be NULL, of A B or A B + A2 B2. C and E are no factors; they may be addends. Of the blocks of this
  * item, <C, W>, where W is not NULL. */
-float multiply(int n, global const float *a, global const float *b, global const float *a2, global const float *b2,
-               const struct addends d, const struct sum of_c, global float *c, const struct sum of_e, global float *e,
-               global const float *w) {
+INLINE float multiply(int n, global const float *a, global const float *b, global const float *a2,
+                      global const float *b2, const struct addends d, const struct sum of_c, global float *c,
+                      const struct sum of_e, global float *e, global const float *w) {
     const int across = (n + 3) / 4;
     float4 dots = (float4)(0.0f);
     for (int block = get_local_id(0); block < across * (across + 1) / 2; block += ITEMS) {

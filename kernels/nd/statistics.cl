@@ -217,8 +217,8 @@ kernel void pilot_samples(global const ACT *x, global const struct geometry *lay
 #endif
 
 /* partial[c] = sums of what each tap meets less its pilot, over patches c*chunk...: (chunks, TAPS, C). With LANES the
- * items of a tap and vector find its pilot themselves, and the first keeps it; it is 0 unless `alone`. */
-kernel void sum_samples(global const ACT *x, global const struct geometry *layer, int patches, int chunk, int alone,
+ * items of a tap and vector find its pilot themselves, and the first keeps it. */
+kernel void sum_samples(global const ACT *x, global const struct geometry *layer, int patches, int chunk,
                         global float *pilot, global float *partial) {
     const struct geometry g = *layer;
     const int lane = get_global_id(0) * VEC_SUM, lanes = get_global_size(0) * VEC_SUM;
@@ -228,7 +228,7 @@ kernel void sum_samples(global const ACT *x, global const struct geometry *layer
 #if LANES
     for (int tap = get_global_id(2); tap < TAPS; tap += get_global_size(2)) {
         for (int c = lane; c < g.channels; c += lanes) {
-            const vec_sum left_out = alone ? pilot_of(g, x, patches, tap, c) : (vec_sum)(0.0f);
+            const vec_sum left_out = pilot_of(g, x, patches, tap, c);
             vec_sum sum = (vec_sum)(0.0f);
             for (int p = from; p < to; p++) {
                 const long pixel = find_pixel(g, p, tap);

@@ -3,12 +3,15 @@
  * product, which is symmetric only as a whole. Row-major and dense; C may not be an operand of a product, but it may be
  * D.
  *
- * A work-item computes a square block on or above the diagonal (dimension 0, row by row) of `each` matrices in turn
- * (dimension 1), by even chunks of at most KC along k: columns of B are packed into strips of 16, STRIPS of them at a
- * time; then register tiles of TM rows by as many columns are summed along the chunk and added to C. The accumulators
- * are named variables: as an array they would leave the registers. While tiles are summed, the lines that the next
- * strip is packed from are fetched, a few for every tile: they lie a row apart, which no hardware foresees. Written for
- * work-groups of one item.
+ * A work-item computes a square block of `each` matrices in turn, by even chunks of at most KC along k: columns of B
+ * are packed into strips of 16, STRIPS of them at a time; then register tiles of TM rows by as many columns are summed
+ * along the chunk and added to C. The accumulators are named variables: as an array they would leave the registers.
+ * While tiles are summed, the lines that the next strip is packed from are fetched, a few for every tile: they lie a
+ * row apart, which no hardware foresees. Written for work-groups of one item.
+ *
+ * Blocks have an order, those above the diagonal before those on it, which are half the work. Item i computes the
+ * (first + i step)-th. Where several ranks divide a product, each has every step-th one, and give_blocks and
+ * take_blocks bring them to the others.
  *
  *  TM      rows of the register tile: 6 or 8 (6)
  *  STRIPS  its columns, in strips: 1 or 2 (1)
@@ -122,23 +125,42 @@ struct shape {
     int each, rows; // matrices of an item; rows of a block
 };
 
+/* Which matrices and rows and columns of them the at-th block is; false: there are fewer blocks. */
+struct block {
+    int first, last, row0, row1, col0, col1;
+};
+bool find_block(const struct shape *shape, int at, struct block *block) {
+    const int n = shape->n, rows = shape->rows, down = (n + rows - 1) / rows;
+    const int groups = (shape->matrices + shape->each - 1) / shape->each, above = down * (down - 1) / 2;
+    if (at >= groups * (above + down)) return false;
+    const bool diagonal = at >= groups * above;
+    if (diagonal) at -= groups * above;
+    const int group = at / (diagonal ? down : above);
+    int row = 0, col = at - group * (diagonal ? down : above);
+    if (diagonal) {
+        row = col;
+    } else {
+        while (col >= down - 1 - row) col -= down - 1 - row++;
+        col += row + 1;
+    }
+    block->first = group * shape->each, block->last = min(block->first + shape->each, shape->matrices);
+    block->row0 = row * rows, block->row1 = min(block->row0 + rows, n);
+    block->col0 = col * rows, block->col1 = min(block->col0 + rows, n);
+    return true;
+}
+
 kernel void symmetric_product(global const float *a, global const float *b, global const float *a2,
                               global const float *b2, global const float *d, global const float *d2, global float *c,
-                              global const struct shape *shape, int pairs, float alpha, float beta, float beta2,
-                              float gamma) {
-    const int n = shape->n, matrices = shape->matrices, each = shape->each, rows = shape->rows;
-    const int blocks = (n + rows - 1) / rows;
-    int block_row = 0, block_col = get_global_id(0);
-    while (block_row < blocks && block_col >= blocks - block_row) block_col -= blocks - block_row++;
-    block_col += block_row;
-    const int row0 = block_row * rows, row1 = min(row0 + rows, n);
-    const int col0 = block_col * rows, col1 = min(col0 + rows, n);
-    if (row0 >= n || col0 >= n) return;
+                              global const struct shape *kept, int first, int step, int pairs, float alpha, float beta,
+                              float beta2, float gamma) {
+    const struct shape shape = *kept;
+    struct block block;
+    if (!find_block(&shape, first + (int)get_global_id(0) * step, &block)) return;
+    const int n = shape.n, row0 = block.row0, row1 = block.row1, col0 = block.col0, col1 = block.col1;
 
     float16 strips[STRIPS * KC];
     const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
-    const int first = get_global_id(1) * each, last = min(first + each, matrices);
-    for (int matrix = first; matrix < last; matrix++) {
+    for (int matrix = block.first; matrix < block.last; matrix++) {
         const size_t at = (size_t)matrix * n * n;
         global float *to = c + at;
         for (int pair = 0; pair < pairs; pair++) {
@@ -161,5 +183,39 @@ kernel void symmetric_product(global const float *a, global const float *b, glob
         if (row0 == col0)
             for (int row = row0; row < row1; row++) to[(size_t)row * n + row] += gamma;
         mirror(to, n, row0, row1, col0, col1);
+    }
+}
+
+/* This rank's blocks of C, (blocks, each, rows, rows), one after another. */
+kernel void give_blocks(global const float *c, global const struct shape *kept, int first, int step,
+                        global float *own) {
+    const struct shape shape = *kept;
+    struct block block;
+    if (!find_block(&shape, first + (int)get_global_id(0) * step, &block)) return;
+    const size_t size = (size_t)shape.rows * shape.rows;
+    global float *to = own + get_global_id(0) * shape.each * size;
+    for (int matrix = block.first; matrix < block.last; matrix++, to += size)
+        for (int row = block.row0; row < block.row1; row++) {
+            global const float *from = c + ((size_t)matrix * shape.n + row) * shape.n;
+            for (int col = block.col0; col < block.col1; col++)
+                to[(size_t)(row - block.row0) * shape.rows + col - block.col0] = from[col];
+        }
+}
+
+/* C of all ranks' blocks: (step, slots, each, rows, rows), of which this item has the get_global_id(0)-th of C. */
+kernel void take_blocks(global const float *all, global const struct shape *kept, int slots, int step,
+                        global float *c) {
+    const struct shape shape = *kept;
+    const int at = get_global_id(0);
+    struct block block;
+    if (!find_block(&shape, at, &block)) return;
+    const size_t size = (size_t)shape.rows * shape.rows;
+    global const float *from = all + ((size_t)(at % step) * slots + at / step) * shape.each * size;
+    for (int matrix = block.first; matrix < block.last; matrix++, from += size) {
+        global float *to = c + (size_t)matrix * shape.n * shape.n;
+        for (int row = block.row0; row < block.row1; row++)
+            for (int col = block.col0; col < block.col1; col++)
+                to[(size_t)row * shape.n + col] = from[(size_t)(row - block.row0) * shape.rows + col - block.col0];
+        mirror(to, shape.n, block.row0, block.row1, block.col0, block.col1);
     }
 }

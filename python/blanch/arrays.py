@@ -43,11 +43,12 @@ def images_of(value: Any, shape: Sequence[int]) -> np.ndarray:
     return _contiguous(array, np.float32)
 
 
-def labels_of(value: Any, count: int) -> np.ndarray:
-    """(count,) int32."""
+def labels_of(value: Any, count: int, pixels: Sequence[int] = ()) -> np.ndarray:
+    """(count, *pixels) int32; pixels: (H, W) where those are labelled."""
     array = array_of(value, 'labels')
-    if array.shape != (count,):
-        raise UsageError('labels have the shape %s, and there are %d images' % (array.shape, count))
+    if array.shape != (count, *pixels):
+        raise UsageError('labels have the shape %s, and there are %d images%s'
+                         % (array.shape, count, ' of %d x %d labelled pixels' % tuple(pixels) if pixels else ''))
     if array.dtype.kind not in 'iu':
         raise UsageError('labels are %s: whole numbers from 0 are needed' % array.dtype)
     if array.size and not 0 <= int(array.min()) <= int(array.max()) <= MOST:

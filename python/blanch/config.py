@@ -76,6 +76,8 @@ def of_network(path: Any) -> dict[str, Any]:
         made['recompute'] = 'auto'
     if 'freeze' in made:
         made['freeze'] = made['freeze'] == 1
+    if 'nd_keep_norm' in made:
+        made['nd_keep_norm'] = made['nd_keep_norm'] == 1
     if asked.get('constant_gradient'):
         made['whiten_grad'] = 'constant' if asked['constant_gradient'] == 1 else 'exact'
     if 'class_weight' in asked:

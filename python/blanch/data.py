@@ -18,9 +18,10 @@ LOG = logging.getLogger('blanch')
 
 class Data(Closing):
     """Images with labels: 'fashion-mnist[:DIR]', 'mnist:DIR', 'cifar10:DIR', 'cifar100:DIR', 'folder:DIR',
-    'npz:FILE', 'synthetic:CxHxW:CLASSES'. seed divides a folder without splits, and val_split ('10%'), the share of the
-    training images that validates instead; split_file says which image is of which split, cache is a folder that keeps
-    decoded pictures: the options of these names.
+    'npz:FILE', 'synthetic:CxHxW:CLASSES'; with masks: 'pairs:DIR', 'voc:DIR', 'synthetic-seg:CxHxW:CLASSES'. seed
+    divides a folder without splits, and val_split ('10%'), the share of the training images that validates instead;
+    split_file says which image is of which split, cache is a folder that keeps decoded pictures: the options of these
+    names.
 
     >>> import blanch
     >>> data = blanch.Data('synthetic:3x32x32:10')
@@ -40,6 +41,7 @@ class Data(Closing):
         self._call('data_info', byref(info))
         self.name: str = info.name.decode()
         self.classes: int = info.classes
+        self.masks: bool = info.masks       # images have masks: labels are (N, H, W), of their pixels
         self.channels: int = info.channels
         self.images: dict[str, int] = dict(zip(structs.SPLITS, info.images))
         self.judge: str = structs.SPLITS[info.judge]    # the images that tell which weights are best
@@ -94,8 +96,9 @@ class Data(Closing):
                 seed: int = 0, batch: Optional[int] = None, augment: Optional[str] = None, workers: int = 0,
                 **more: Any) -> Loader:
         """One epoch of (images, labels), arrays of their own, as the network takes them: (N, C, H, W) float32 and (N,)
-        int32. training (of split 'train', unless said otherwise): shuffled by seed and epoch, augmented ('none',
-        'cifar', 'imagenet'; None: what goes with the data), and a last batch that the network cannot take is left out.
+        int32, or (N, H, W) of data with masks, 255 where a pixel has no label. training (of split 'train', unless said
+        otherwise): shuffled by seed and epoch, augmented ('none', 'cifar', 'imagenet'; None: what goes with the data),
+        and a last batch that the network cannot take is left out.
         Without normalise, images are normalised as the network's weights say, or else as goes with the data.
         more: normalise, auto_augment, random_erase, mixup, cutmix, as the options take them; of the last two batches
         are (images, labels, others, share), for `network.step(images, labels, others=others, share=share)`."""
@@ -138,7 +141,8 @@ class Loader(Closing):
             self.data.tell()
             self.close()
             raise StopIteration
-        pair = copied(batch.images, (batch.count, *self._shape)), copied(batch.labels, (batch.count,))
+        pixels = self._shape[1:] if self.data.masks else ()
+        pair = copied(batch.images, (batch.count, *self._shape)), copied(batch.labels, (batch.count, *pixels))
         return (*pair, copied(batch.others, (batch.count,)), batch.share) if batch.others else pair
 
 
@@ -201,9 +205,10 @@ class Source:
             self.batches = len(data) if hasattr(data, '__len__') else None
 
     def _count(self, images: np.ndarray, labels: np.ndarray) -> int:
-        if images.ndim != 4 or labels.shape != images.shape[:1]:
-            raise UsageError('images %s and labels %s: (N, C, H, W) and (N,) are needed'
-                             % (images.shape, labels.shape))
+        labelled = self.network.pixels
+        if images.ndim != 4 or labels.shape != (len(images), *labelled):
+            raise UsageError('images %s and labels %s: (N, C, H, W) and %s are needed'
+                             % (images.shape, labels.shape, '(N, %d, %d)' % labelled if labelled else '(N,)'))
         batches, rest = divmod(len(images), self.batch)
         return batches + (rest >= self.network.least_batch)
 

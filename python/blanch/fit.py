@@ -21,8 +21,9 @@ Callbacks = Mapping[str, Union[Callable, Iterable[Callable]]]
 
 class History:
     """What became of a fit, in the words of a run's log.jsonl. steps: a dict each, with step, epoch, loss, lr,
-    images_per_s. epochs: train_loss, train_top1, train_top5, the same of test_ or val_ where images are held out, and
-    train_s, test_s; accuracies in per cent."""
+    images_per_s. epochs: train_loss, train_top1, train_top5 (of a network that labels pixels train_pixel_accuracy),
+    the same of test_ or val_ where images are held out (of pixels mean_iou too), and train_s, test_s; accuracies in per
+    cent."""
 
     def __init__(self) -> None:
         self.steps: list[dict] = []
@@ -102,7 +103,8 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
         if validation is not None and validation is not False:
             _validate(going, validation, record)
         going.history.epochs.append(record)
-        judged = next(record[name] for name in ('val_top1', 'test_top1', 'train_top1') if name in record)
+        judged = next(record[name] for name in ('val_top1', 'test_top1', 'val_mean_iou', 'test_mean_iou', 'train_top1',
+                                                'train_pixel_accuracy') if name in record)
         best, stale = (judged, 0) if judged > best else (best, stale + 1)
         going.stop |= 0 < early_stop <= stale
         saved.epoch(network, going.epoch)
@@ -214,17 +216,25 @@ def _validate(going: Fit, validation: Any, record: dict) -> None:
 
 
 def _scores(name: str, found: Metrics) -> dict:
+    if found.pixels:
+        more = {} if found.confusion is None else {name + '_mean_iou': 100 * found.mean_iou}
+        return {name + '_loss': found.loss, name + '_pixel_accuracy': 100 * found.accuracy, **more}
     share = 100 / found.count if found.count else math.nan
     return {name + '_loss': found.loss, name + '_top1': share * found.top1, name + '_top5': share * found.top5}
 
 
 def _told(record: dict) -> str:
     """As `blanch train` says it."""
-    line = 'epoch %d: train loss %.4f, top-1 %.2f %%' % (record['epoch'], record['train_loss'], record['train_top1'])
+    pixels = 'train_pixel_accuracy' in record
+    right = record['train_pixel_accuracy' if pixels else 'train_top1']
+    line = 'epoch %d: train loss %.4f, %s %.2f %%' % (record['epoch'], record['train_loss'],
+                                                      'pixels' if pixels else 'top-1', right)
     seconds = record['train_s']
     for name, title in (('val', 'validation'), ('test', 'test')):
         if name + '_loss' in record:
-            line += '; %s loss %.4f, top-1 %.2f %%, top-5 %.2f %%' % (
-                title, record[name + '_loss'], record[name + '_top1'], record[name + '_top5'])
+            shown = ('mean IoU', '_mean_iou', 'pixels', '_pixel_accuracy') if pixels else ('top-1', '_top1', 'top-5',
+                                                                                         '_top5')
+            line += '; %s loss %.4f, %s %.2f %%, %s %.2f %%' % (
+                title, record[name + '_loss'], shown[0], record[name + shown[1]], shown[2], record[name + shown[3]])
             seconds += record[name + '_s']
     return '%s; %.1f s' % (line, seconds)

@@ -67,6 +67,7 @@ FUNCTIONS: dict[str, tuple[Any, list]] = {
     'network_step': (c_int, [c_void_p, c_void_p, c_void_p, c_int, POINTER(structs.Update), POINTER(structs.Metrics)]),
     'network_step_pairs': (c_int, [c_void_p, c_void_p, POINTER(structs.LabelPairs), c_int, POINTER(structs.Update),
                                    POINTER(structs.Metrics)]),
+    'network_labels_pixels': (c_bool, [c_void_p]),
     'network_predict': (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
     'network_evaluate': (c_int, [c_void_p, c_void_p, c_void_p, c_int, POINTER(structs.Metrics)]),
     'network_join': (c_int, [c_void_p, POINTER(structs.Collectives), c_bool]),

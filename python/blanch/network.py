@@ -5,7 +5,7 @@ import ctypes
 import math
 import os
 from ctypes import byref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
@@ -16,7 +16,7 @@ from .config import of_fit, of_network, over_fit
 from .device import Device, default_device
 from .errors import InputError, UsageError
 from .ledger import Ledger, read_ledger, read_layers, read_overhead
-from .library import Closing, Handle
+from .library import Closing, Handle, lib
 from .model import Model
 
 if TYPE_CHECKING:
@@ -25,26 +25,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of images with labels: the mean loss, how many there are, how many were right."""
+    """Of images with labels: the mean loss, how many there are, how many were right. Of a network that labels pixels
+    (top1 and top5 are 0): how many have a label, how many of them were right, and of an evaluation confusion (classes,
+    classes): pixels of a class (row) by what was answered."""
 
     loss: float
     count: int
     top1: int
     top5: int
+    pixels: int = 0
+    right: int = 0
+    confusion: Optional[np.ndarray] = field(default=None, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
-        """Top-1, from 0 to 1."""
+        """Top-1, or the share of the labelled pixels that is right, from 0 to 1."""
+        if self.pixels:
+            return self.right / self.pixels
         return self.top1 / self.count if self.count else math.nan
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Of an evaluation, by class: pixels that are right among those that are of it or were answered as it; nan: of
+        none."""
+        if self.confusion is None:
+            raise UsageError('intersections over unions are of an evaluation of a network that labels pixels')
+        right = np.diag(self.confusion)
+        either = self.confusion.sum(0) + self.confusion.sum(1) - right
+        return np.where(either > 0, right / np.maximum(either, 1), np.nan)
+
+    @property
+    def mean_iou(self) -> float:
+        return float(np.nanmean(self.iou))
 
     def __add__(self, other: Metrics) -> Metrics:
         """Of both together."""
-        count = self.count + other.count
-        loss = (self.loss * self.count + other.loss * other.count) / count if count else 0.0
-        return Metrics(loss, count, self.top1 + other.top1, self.top5 + other.top5)
+        own, more = self.pixels or self.count, other.pixels or other.count
+        loss = (self.loss * own + other.loss * more) / (own + more) if own + more else 0.0
+        parts = [m.confusion for m in (self, other) if m.confusion is not None]
+        return Metrics(loss, self.count + other.count, self.top1 + other.top1, self.top5 + other.top5,
+                       self.pixels + other.pixels, self.right + other.right, sum(parts) if parts else None)
 
 
 NO_METRICS = Metrics(0.0, 0, 0, 0)
+UNLABELLED = 255     # the label of a pixel that has none
 
 
 class Network(Closing):
@@ -53,7 +77,7 @@ class Network(Closing):
     model: a name of `blanch.models()`, a path ('FILE.json', 'FILE.onnx'), a description (text or dict), a
     `blanch.Model`, or a `blanch.nn` module with input=(C, H, W).
     device: a `blanch.Device` or what it takes; None: the default device, shared.
-    norm: 'bn', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
+    norm: 'bn', 'gn', 'ln', 'nd', 'none', 'own' (None): a file's network as it says, a built-in one with batch norm.
     batch: images of the largest step. classes, input: None: the model's own.
     pairs: steps may be given mixed images, each with two labels.
     config: a file with settings, a run's config.json say, for what is not given.
@@ -105,6 +129,8 @@ class Network(Closing):
         self.optimiser: str = info.optimiser.decode()
         self.classes: int = info.classes
         self.input: tuple[int, int, int] = (info.channels, info.height, info.width)
+        # (H, W) of a network that labels pixels, else ()
+        self.pixels: tuple[int, ...] = self.input[1:] if lib.blanch_network_labels_pixels(handle.pointer) else ()
         self.batch: int = info.batch
         self.least_batch: int = info.least_batch
         self.trainable: int = info.trainable
@@ -140,7 +166,8 @@ class Network(Closing):
              **settings: Any) -> Metrics:
         """One training step: forward, backward, update.
 
-        images: (N, C, H, W) floats, normalised, N up to `batch`. labels: (N,) whole numbers from 0. Whatever has
+        images: (N, C, H, W) floats, normalised, N up to `batch`. labels: (N,) whole numbers from 0; of a network that
+        labels pixels (N, H, W), 255 where there is none. Whatever has
         __array__ or __dlpack__ and lies in host memory is taken. Of mixed images, where the network was made with
         pairs=True, `share` of each is of its label and the rest of its label in others (N,). lr and settings (those of
         an update) are of this step; what is left out is the network's. The metrics are the batch's before its update; a
@@ -149,7 +176,7 @@ class Network(Closing):
         update = self._update if lr is None and not settings else options.changed(
             self._update, settings if lr is None else {**settings, 'lr': lr})
         images = images_of(images, self.input)
-        labels = labels_of(labels, len(images))
+        labels = labels_of(labels, len(images), self.pixels)
         found = structs.Metrics()
         if others is None:
             self._call('network_step', pointer(images), pointer(labels), len(images), byref(update), byref(found))
@@ -157,7 +184,7 @@ class Network(Closing):
             others = labels_of(others, len(images))
             pairs = structs.LabelPairs(labels=pointer(labels), others=pointer(others), share=number(share, 'share'))
             self._call('network_step_pairs', pointer(images), byref(pairs), len(images), byref(update), byref(found))
-        return Metrics(found.loss, found.count, found.top1, found.top5)
+        return Metrics(found.loss, found.count, found.top1, found.top5, found.pixels, found.right)
 
     def fit(self, data: Any = None, epochs: Optional[int] = None, *, config: Any = None, **more: Any) -> History:
         """Trains for epochs (1) on data; help(blanch.fit.fit) has its options. config: a file with settings, a run's
@@ -171,26 +198,46 @@ class Network(Closing):
         return fit(self, **given)
 
     def predict(self, images: Any) -> np.ndarray:
-        """Logits (N, classes) float32 of images (N, C, H, W), any number of them, in evaluation mode."""
+        """Logits (N, classes) float32 of images (N, C, H, W), any number of them, in evaluation mode; of a network that
+        labels pixels (N, classes, H, W)."""
         images = images_of(images, self.input)
-        logits = np.empty((len(images), self.classes), np.float32)
+        logits = np.empty((len(images), self.classes, *self.pixels), np.float32)
         self._call('network_predict', pointer(images), len(images), pointer(logits))
         return logits
 
     def evaluate(self, data: Any, labels: Any = None) -> Metrics:
         """Mean loss and how many are right, in evaluation mode, any number of images.
 
-        data: images (N, C, H, W), with labels (N,); or what `fit` takes: a pair, batches, or a data spec, whose test
-        images (else validation) are taken.
+        data: images (N, C, H, W), with labels as a step has them; or what `fit` takes: a pair, batches, or a data spec,
+        whose test images (else validation) are taken.
         """
         if labels is None:
             from .data import held_out
             return sum((self.evaluate(*batch) for batch in held_out(data, self)), NO_METRICS)
         images = images_of(data, self.input)
-        labels = labels_of(labels, len(images))
+        labels = labels_of(labels, len(images), self.pixels)
+        if self.pixels:
+            return self._evaluate_pixels(images, labels)
         found = structs.Metrics()
         self._call('network_evaluate', pointer(images), pointer(labels), len(images), byref(found))
         return Metrics(found.loss, found.count, found.top1, found.top5)
+
+    def _evaluate_pixels(self, images: np.ndarray, labels: np.ndarray) -> Metrics:
+        """By the logits, a batch at a time: the confusion of classes is wanted too."""
+        confusion, loss = np.zeros((self.classes, self.classes), np.int64), 0.0
+        for first in range(0, len(images), self.batch):
+            logits = self.predict(images[first:first + self.batch]).astype(np.float64)
+            part = labels[first:first + self.batch]
+            there = part != UNLABELLED
+            if not np.isin(part[there], np.arange(self.classes)).all():
+                raise InputError('a label is none of the %d classes' % self.classes)
+            logits -= logits.max(1, keepdims=True)
+            of_label = np.take_along_axis(logits, np.where(there, part, 0)[:, None], 1)[:, 0]
+            loss += float((np.log(np.exp(logits).sum(1)) - of_label)[there].sum())
+            both = part[there].astype(np.int64) * self.classes + logits.argmax(1)[there]
+            confusion += np.bincount(both, minlength=self.classes ** 2).reshape(confusion.shape)
+        pixels = int(confusion.sum())
+        return Metrics(loss / pixels if pixels else 0.0, len(images), 0, 0, pixels, int(np.trace(confusion)), confusion)
 
     # --- state -----------------------------------------------------------------------------------
 

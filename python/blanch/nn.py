@@ -225,6 +225,32 @@ class LayerNorm2d(_Layer):
         return [('weight', [self.attrs['channels']]), ('bias', [self.attrs['channels']])]
 
 
+class GroupNorm(_Layer):
+    """Over the pixels of an image and the channels of each group."""
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5) -> None:
+        super().__init__('group_norm', True, groups=num_groups, channels=num_channels, eps=eps)
+
+    def parameters(self) -> list[tuple[str, list[int]]]:
+        return [('weight', [self.attrs['channels']]), ('bias', [self.attrs['channels']])]
+
+
+class ConvTranspose2d(_Layer):
+    """(N, in_channels, H, W) to (N, out_channels, H', W'), larger by the stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0,
+                 output_padding: Pair = 0, groups: int = 1, bias: bool = True, dilation: Pair = 1) -> None:
+        super().__init__('conv_transpose2d', True, in_channels=in_channels, out_channels=out_channels,
+                         kernel=_pair(kernel_size, 'kernel_size'), stride=_pair(stride, 'stride'),
+                         padding=_pair(padding, 'padding'), output_padding=_pair(output_padding, 'output_padding'),
+                         dilation=_pair(dilation, 'dilation'), groups=groups, bias=bool(bias))
+
+    def parameters(self) -> list[tuple[str, list[int]]]:
+        outputs = self.attrs['out_channels']
+        weight = [self.attrs['in_channels'], outputs // self.attrs['groups'], *self.attrs['kernel']]
+        return [('weight', weight)] + [('bias', [outputs])] * self.attrs['bias']
+
+
 class Linear(_Layer):
     """(N, in_features, 1, 1) to (N, out_features, 1, 1)."""
 
@@ -264,6 +290,21 @@ class AdaptiveAvgPool2d(_Layer):
             super().__init__('global_avgpool2d')
         else:
             super().__init__('adaptive_avgpool2d', out=out)
+
+
+class Upsample(_Layer):
+    """To a size, or by a whole factor; bilinear as PyTorch has it with align_corners=False."""
+
+    def __init__(self, size: Optional[Pair] = None, scale_factor: Optional[Pair] = None, mode: str = 'nearest') -> None:
+        if mode not in ('nearest', 'bilinear') or (size is None) == (scale_factor is None):
+            raise UsageError("Upsample: a size or a scale_factor, and mode is 'nearest' or 'bilinear'")
+        to = {'scale': _pair(scale_factor, 'scale_factor')} if size is None else {'out': _pair(size, 'size')}
+        super().__init__('upsample', **to, **({'bilinear': True} if mode == 'bilinear' else {}))
+
+
+class PixelShuffle(_Layer):
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__('pixel_shuffle', factor=upscale_factor)
 
 
 class ChannelShuffle(_Layer):

@@ -17,7 +17,8 @@ UPDATE = ('lr', 'momentum', 'weight_decay', 'nesterov', 'beta1', 'beta2', 'eps',
 COUNTS = {'block': 'block', 'nd_iter': 'iterations', 'sampling_stride': 'sampling_stride', 'block_fc': 'block_fc',
           'refresh': 'refresh'}
 NUMBERS = {'nd_eps': 'eps', 'nd_momentum': 'momentum'}
-ND = (*COUNTS, *NUMBERS, 'freeze', 'whiten', 'cov_samples', 'overhead_budget', 'whiten_grad', 'nd_preset')
+ND = (*COUNTS, *NUMBERS, 'freeze', 'whiten', 'cov_samples', 'overhead_budget', 'whiten_grad', 'nd_preset',
+      'nd_keep_norm')
 PATTERNS = ('no_decay', 'freeze_layers')
 RECIPE = ('label_smoothing', 'class_weights', 'accumulate', 'ema', *PATTERNS)
 OTHERS = ('seed', 'recompute', 'precision', 'optimiser', 'optimizer', 'channel_deconv', *RECIPE)
@@ -77,8 +78,10 @@ def _nd(given: dict[str, Any]) -> structs.NdOptions:
             setattr(nd, field, number(given[name], name))
     if 'freeze' in given:
         nd.freeze = 1 if given['freeze'] else -1
+    if 'nd_keep_norm' in given:
+        nd.keep_norm = 1 if given['nd_keep_norm'] else -1
     if 'whiten' in given:
-        nd.whiten = 1 + _choice('whiten', given['whiten'], ('patches', 'channels'))
+        nd.whiten = 1 + _choice('whiten', given['whiten'], ('patches', 'channels', 'variances'))
     if 'cov_samples' in given:
         nd.cov_samples = _cov_samples(given['cov_samples'])
     if 'overhead_budget' in given:

@@ -8,7 +8,7 @@ from ctypes import POINTER, c_bool, c_char, c_char_p, c_double, c_float, c_int, 
 PHASES = 32     # BLANCH_PHASES
 CHANNELS = 16   # BLANCH_CHANNELS
 CPU, GPU, ACCELERATOR = range(3)
-NORMS = ('bn', 'nd', 'none', 'own')
+NORMS = ('bn', 'nd', 'none', 'own', 'gn', 'ln')
 PRECISIONS = ('fp32', 'fp16', 'bf16')
 WHITEN = {None: 0, 'patches': 1, 'channels': 2}
 SPLITS = ('train', 'validation', 'test')
@@ -41,7 +41,7 @@ class NdOptions(Sized):
     _fields_ = [('size', c_size_t), ('block', c_int), ('iterations', c_int), ('sampling_stride', c_int),
                 ('whiten', c_int), ('cov_samples', c_int), ('block_fc', c_int), ('freeze', c_int), ('refresh', c_int),
                 ('overhead_budget', c_float), ('constant_gradient', c_int), ('channel_deconv', c_int),
-                ('eps', c_float), ('momentum', c_float), ('layers', c_int), ('layer', c_void_p)]
+                ('keep_norm', c_int), ('eps', c_float), ('momentum', c_float), ('layers', c_int), ('layer', c_void_p)]
 
 
 class LossOptions(Sized):
@@ -82,7 +82,8 @@ class Schedule(Sized):
 
 
 class Metrics(Sized):
-    _fields_ = [('size', c_size_t), ('loss', c_double), ('count', c_int), ('top1', c_int), ('top5', c_int)]
+    _fields_ = [('size', c_size_t), ('loss', c_double), ('count', c_int), ('top1', c_int), ('top5', c_int),
+                ('pixels', c_int64), ('right', c_int64), ('mean_iou', c_double)]
 
 
 class LabelPairs(Sized):
@@ -128,7 +129,7 @@ class DataOptions(Sized):
 
 class DataInfo(Sized):
     _fields_ = [('size', c_size_t), ('name', c_char_p), ('classes', c_int), ('channels', c_int), ('height', c_int),
-                ('width', c_int), ('images', c_int64 * 3), ('judge', c_int)]
+                ('width', c_int), ('images', c_int64 * 3), ('judge', c_int), ('masks', c_bool)]
 
 
 class View(Sized):

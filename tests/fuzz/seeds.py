@@ -9,6 +9,7 @@ import re
 import struct
 import sys
 import zipfile
+import zlib
 
 import onnx_seeds
 
@@ -249,6 +250,18 @@ IDX = {'images': b'\1' + IMAGES, 'packed-images': b'\1' + gzip.compress(IMAGES, 
 CIFAR = {'10': b'\4' + b'\n'.join(b'c%d' % i for i in range(10)) + b'\0\1\2\3',
          '100': b'\5' + b'\n'.join(b'x%d' % i for i in range(100)) + b'\0\1\2\3',
          'raw': b'\2\0' + bytes(3073)}
+
+
+def png_of(width, height, depth, kind):
+    """A PNG of so many bits a pixel, in grey (0) or with a palette (3), rows by every filter."""
+    chunk = lambda name, data: struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+    row = bytes(range(1, 1 + (width * depth + 7) // 8))
+    palette = chunk(b'PLTE', bytes(3 << depth)) if kind == 3 else b''
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, kind, 0, 0, 0))
+    return (b'\x89PNG\r\n\x1a\n' + header + palette +
+            chunk(b'IDAT', zlib.compress(b''.join(bytes((y % 5,)) + row for y in range(height)))) + chunk(b'IEND', b''))
+
+
 FOLDERS = (('a/1.png', 'a/2.PGM', 'b/3.jpg', 'b/deep/4.jpeg', 'b/x.tif', 'b/none', '.hidden/5.png'),
            ('train/a/1.png', 'train/b/2.png', 'test/a/3.png', 'test/b/~4.png', 'val/a/5.png', 'README.md'),
            ('Training/a/1.png', 'Training/b/2.png', 'Validation/b/3.png', 'extra/4.png', 'test/5.png'),
@@ -257,6 +270,7 @@ FOLDERS = (('a/1.png', 'a/2.PGM', 'b/3.jpg', 'b/deep/4.jpeg', 'b/x.tif', 'b/none
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'reference', 'images.json'),
           encoding='utf-8') as f:
     IMAGES_OF_KINDS = {case['name']: bytes.fromhex(case['file']) for case in json.load(f)}
+MASKS = [png_of(7, 5, depth, kind) for depth, kind in ((8, 0), (2, 3), (1, 0), (4, 3))]
 SPLITS = ('0train train/a/1.pgm\nval train/b/2.pgm\r\ntest\ttrain/b/deep/3 x.pgm\n\ntest test/a/1.pgm\n',
           '1train 0\ntrain 1\nval 4\ntest 5\n', '0train test/a/1.pgm', '2train train/a/1.pgm\n', '0\n', '0train x\n')
 LINES = ('--model smallcnn --norm nd --batch 8 --device 0:0 --seed 3 --block 32 --nd-iter 5 --nd-eps 1e-3',
@@ -352,6 +366,7 @@ SEEDS = {
                'other': {'device': 'e', 'driver': 'v', 'operations_per_s': 1e10, 'bytes_per_s': 1e9}},
     'program': {'whole': program(b'hello'), 'empty': program(b'')},
     'image': {name: data for name, data in IMAGES_OF_KINDS.items() if len(data) < 2000},
+    'mask': numbered(MASKS),
     'folder': numbered('\n'.join(names) for names in FOLDERS),
     'split': numbered(SPLITS),
     'idx': IDX,
@@ -363,7 +378,7 @@ SEEDS = {
                           for op in range(19)),
 }
 BINARY = ('\\xff\\xff\\xff\\xff', '\\x7f\\xff\\xff\\xff', '\\x80', '\\x1f\\x8b\\x08', '\\x08\\x03', '\\x08\\x01')
-BYTES = ('cifar', 'idx', 'image', 'npz', 'onnx', 'operation', 'pickle', 'program')  # the others read texts
+BYTES = ('cifar', 'idx', 'image', 'mask', 'npz', 'onnx', 'operation', 'pickle', 'program')  # the others read texts
 
 
 def words(seeds):

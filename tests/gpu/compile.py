@@ -4,14 +4,16 @@
 TARGET is amd:ARCH, nvidia:ARCH or intel:DEVICE (amd:gfx1100, nvidia:sm_90, intel:dg2-g10), DIR a capture of record.py.
 Every program is compiled once with its options; a row for each kernel that was launched: registers, spills, private
 memory, local memory. What the compiler refuses or does not end in time is named, and what was built and never launched.
-Exit status 1 where a kernel of Blanch's has spills or private memory, or fails.
+Exit status 1 where a kernel of Blanch's has spills or private memory, runs in less than 16 lanes, though none of its
+instructions asks for that, takes more than SLOW seconds (5), or fails.
 
 Compilers: clang (CLANG, clang-19) with ROCm's device libraries (ROCM_BITCODE, a folder) for AMD; clang with libclc
 (LIBCLC, /usr/lib/clc) and ptxas (PTXAS) for NVIDIA; ocloc (OCLOC) for Intel. JOBS at a time (2), LIMIT seconds each
-(60)."""
+(60). Seconds are the compilers' on a processor."""
 import collections
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,22 +27,30 @@ LIBCLC = os.environ.get('LIBCLC', '/usr/lib/clc')
 PTXAS = os.environ.get('PTXAS', 'ptxas')
 OCLOC = os.environ.get('OCLOC', 'ocloc')
 LIMIT = int(os.environ.get('LIMIT', '60'))
+SLOW = float(os.environ.get('SLOW', '5'))
 OF_REGISTERS = 'spill', 'private'  # what a kernel should not have
+LANES = 16  # what it should have at least
 
 
 class Refused(Exception):
     """A compiler's message."""
 
 
-def run(*command):
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
-                              timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        raise Refused('not done in %d s' % LIMIT) from None
-    if done.returncode:
-        raise Refused(' '.join(done.stdout.split())[:400])
-    return done.stdout
+def run(folder, *command):
+    """What a command prints. Its seconds are added to those in the folder."""
+    with tempfile.TemporaryFile('w+', errors='replace') as said, open(os.path.join(folder, 'seconds'), 'a') as seconds:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (LIMIT, LIMIT))
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        print(used.ru_utime + used.ru_stime, file=seconds)
+        said.seek(0)
+        text = said.read()
+    if used.ru_utime + used.ru_stime >= LIMIT:
+        raise Refused('not done in %d s' % LIMIT)
+    if process.returncode:
+        raise Refused(' '.join(text.split())[:400] or 'status %d' % process.returncode)
+    return text
 
 
 def number(text, key):
@@ -53,7 +63,7 @@ def number(text, key):
 
 def amd(source, options, arch, folder):
     out = os.path.join(folder, 'out.s')
-    run(CLANG, '-x', 'cl', *options, '-target', 'amdgcn-amd-amdhsa', '-mcpu=' + arch, '-O3', '-S',
+    run(folder, CLANG, '-x', 'cl', *options, '-target', 'amdgcn-amd-amdhsa', '-mcpu=' + arch, '-O3', '-S',
         '--rocm-device-lib-path=' + ROCM, '-o', out, source)
     with open(out) as file:
         blocks = re.findall(r'^\s+- \.a(?:rgs|gpr_count):.*?\.wavefront_size:\s+\d+', file.read(), re.S | re.M)
@@ -67,9 +77,9 @@ def nvidia(source, options, arch, folder):
     ptx = os.path.join(folder, 'out.ptx')
     library = os.path.join(LIBCLC, 'nvptx64--nvidiacl.bc')
     flags = ['-target-cpu', arch, '-target-feature', '+ptx75', '-mlink-builtin-bitcode', library]
-    run(CLANG, '-x', 'cl', *options, '-target', 'nvptx64-nvidia-nvcl', '-DFP_FAST_FMAF', '-O3', '-S', '-o', ptx, source,
-        *[word for flag in flags for word in ('-Xclang', flag)])
-    text = run(PTXAS, '-v', '-arch=' + arch, '-o', os.path.join(folder, 'out.cubin'), ptx)
+    run(folder, CLANG, '-x', 'cl', *options, '-target', 'nvptx64-nvidia-nvcl', '-DFP_FAST_FMAF', '-O3', '-S', '-o', ptx,
+        source, *[word for flag in flags for word in ('-Xclang', flag)])
+    text = run(folder, PTXAS, '-v', '-arch=' + arch, '-o', os.path.join(folder, 'out.cubin'), ptx)
     rows = {}
     for found in re.finditer(r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
                              r'(\d+) bytes spill loads.*?Used (\d+) registers([^\n]*)', text, re.S):
@@ -80,7 +90,7 @@ def nvidia(source, options, arch, folder):
 
 
 def intel(source, options, device, folder):
-    run(OCLOC, 'compile', '-file', source, '-device', device, '-out_dir', folder, '-output', 'out',
+    run(folder, OCLOC, 'compile', '-file', source, '-device', device, '-out_dir', folder, '-output', 'out',
         '-output_no_suffix', '--format', 'zebin', '-options', ' '.join(options))
     built = [name for name in os.listdir(folder) if name.startswith('out') and not name.endswith(('.spv', '.gen'))]
     if not built:
@@ -120,9 +130,16 @@ class Program:
             with open(source, 'w') as file:
                 file.write(self.text)
             try:
-                return COMPILERS[vendor](source, self.options, arch, folder), ''
+                kernels, message = COMPILERS[vendor](source, self.options, arch, folder), ''
             except Refused as refused:
-                return None, str(refused)
+                kernels, message = None, str(refused)
+            with open(os.path.join(folder, 'seconds')) as file:
+                return kernels, message, sum(map(float, file))
+
+    def is_bad(self, figures):
+        """DPAS asks for 8 lanes on some devices."""
+        narrow = figures.get('lanes', LANES) < LANES and '-DWAVE=8' not in self.options
+        return self.own and (narrow or any(figures.get(what) for what in OF_REGISTERS))
 
 
 def programs_of(folders):
@@ -145,8 +162,12 @@ def report(target, folders):
     programs = programs_of(folders)
     with ThreadPoolExecutor(int(os.environ.get('JOBS', '2'))) as pool:
         results = list(pool.map(lambda program: program.compiled(target), programs))
-    rows, failed, unused, bad = [], [], [], 0
-    for program, (kernels, message) in zip(programs, results):
+    rows, failed, unused, bad, most = [], [], [], 0, 0
+    for program, (kernels, message, seconds) in zip(programs, results):
+        most = max(most, seconds)
+        if seconds > SLOW and kernels is not None:
+            failed.append('slow: %s (%s): %.1f s' % (', '.join(program.launched), program.defines(), seconds))
+            bad += program.own
         if kernels is None:
             failed.append('failed: %s (%s): %s' % (', '.join(program.launched), program.defines(), message))
             bad += program.own
@@ -154,15 +175,20 @@ def report(target, folders):
         if not program.launched:
             unused.append('never launched: %s (%s)' % (', '.join(kernels), program.defines()))
         for kernel in program.launched:
-            figures = kernels.get(kernel, {})
-            bad += program.own and any(figures.get(what) for what in OF_REGISTERS)
-            rows.append([kernel, *figures.values(), program.defines()[:90]])
+            if kernel not in kernels:
+                failed.append('failed: %s (%s): the compiler says nothing of it' % (kernel, program.defines()))
+                bad += program.own
+                continue
+            figures = kernels[kernel]
+            bad += program.is_bad(figures)
+            rows.append([kernel, *figures.values(), program.defines()[:90], '!' if program.is_bad(figures) else ''])
             names = list(figures)
     print('%s: %d programs of %d captures' % (target, len(programs), len(folders)))
     if rows:
-        record.table(['kernel', *names, 'defines'], sorted(rows, key=str))
-    print('\n'.join(unused + failed + ['%d kernels, %d of Blanch with spills, private memory or failed' % (len(rows),
-                                                                                                         bad)]))
+        record.table(['kernel', *names, 'defines', ''], sorted(rows, key=str))
+    print('\n'.join(unused + failed))
+    print('%d kernels, %d of Blanch with spills, private memory, few lanes, slow or failed; %.1f s at most' % (
+        len(rows), bad, most))
     return bad
 
 

@@ -125,6 +125,22 @@ def test_launches_of_a_step():
             check(min(sizes) > 1, '%s on %s: %d groups of one item' % (norm, device, sizes.count(1)))
 
 
+def test_launches_fill_the_card():
+    """Those that do not take at most a tenth of the modelled time of a step of resnet18, batch 128."""
+    for device in NVIDIA, AMD:
+        for norm in 'bn', 'nd':
+            folder, _ = blanch(device, 'bench', '--model', 'resnet18', '--norm', norm, '--batch', '128', '--steps', '1',
+                               '--warmup', '1', '--json')
+            total = record.modelled(folder)[1]
+            check(0 < total.starved < 0.1 * total.seconds, '%s on %s: %.3f of %.3f ms' % (
+                norm, device, 1e3 * total.starved, 1e3 * total.seconds))
+
+
+def test_a_step_in_sixteen_bits_has_its_data():
+    for device, precision in (NVIDIA, 'fp16'), (AMD, 'bf16'):
+        record.checked_step(bench(device, 'smallcnn', 'nd', '--precision', precision)[0])
+
+
 def train(device, *more):
     """The log of a run of 12 steps of 16 images, and what it says of each launch's queue: whether times are kept."""
     out = os.path.join(HOME.name, 'run-%d' % len(made))

@@ -9,8 +9,12 @@
       every launch of the recorded step is in the ledger and has its layer, phase, operations and bytes
   record.py steps DIR...
       a row per capture: launches, copies, buffers made, transfers and waits of a step
+  record.py captures DIR [DEVICE...]
+      what captures.txt lists and DIR does not have yet, a folder each; of these devices alone, where any are named
   record.py launches DIR [--by layer,phase,kernel]
       sizes of a step's launches, lanes in use, and what does not fill the device
+  record.py model DIR [--by layer,phase,kernel]
+      a modelled time of the step, and how much of it launches take that do not fill the device
 
 DEVICE is a file or the name of one in devices/, without `.txt`. Environment: BLANCH (build/blanch), RECORDER (beside
 it: tests/gpu/recorder.so)."""
@@ -23,6 +27,14 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WAVES = 4  # of each SIMD, below which a device cannot hide what its memory takes
+
+# By the device's name: operations and bytes a second that a good kernel could have, compute units as the peak counts
+# them, seconds between two commands. A unit reaches its peak with RESIDENT items, of GROUPS groups at most.
+MODEL = {'NVIDIA H100 80GB HBM3': {'peak': 60e12, 'bandwidth': 0.8 * 3.35e12, 'units': 132, 'gap': 4e-6},
+         'gfx1100': {'peak': 30.7e12, 'bandwidth': 0.8 * 0.96e12, 'units': 96, 'gap': 7e-6}}
+RESIDENT, GROUPS = 512, 8
+# Of the peak, what tiles reach, by their items along the results (COLS of a program); others: 0.08.
+EFFICIENCY = {'16': 0.45, '8': 0.30, '4': 0.10}
 
 
 class Failed(Exception):
@@ -213,8 +225,13 @@ def steps(folders):
 
 
 class Fixed(float):
+    def __new__(cls, value, digits=1):
+        self = super().__new__(cls, value)
+        self.digits = digits
+        return self
+
     def __str__(self):
-        return '%.1f' % self
+        return '%.*f' % (self.digits, self)
 
 
 class Row:
@@ -262,6 +279,58 @@ def launches(folder, by):
                                                               sum(row.starved for row in rows.values())))
 
 
+class Modelled:
+    """Launches that are alike: a model of their time. A launch takes as long as its bytes or its operations do, these
+    at what its tiles reach and its groups can use of the peak, and what lies between two launches."""
+
+    def __init__(self):
+        self.count, self.seconds, self.starved, self.by_operations = 0, 0, 0, 0
+
+    def add(self, command, launch, device, options):
+        model, size = MODEL[device['name']], product(launch['local'])
+        reached = next((EFFICIENCY[word[7:]] for word in options.split() if word.startswith('-DCOLS=') and
+                        word[7:] in EFFICIENCY), 0.08)
+        groups, wave = product(launch['global']) / size, int(device['wave'])
+        each = groups / model['units']
+        fill = min(1, each) * min(1, min(max(1, each), GROUPS) * size / RESIDENT)
+        last = launch is command.records[-1]
+        by_operations = command.operations / (model['peak'] * reached * fill) if last else 0
+        seconds = model['gap'] + max(command.bytes / model['bandwidth'] if last else 0, by_operations)
+        self.count += 1
+        self.seconds += seconds
+        self.by_operations += by_operations
+        if groups * -(-size // wave) < WAVES * int(device['simds']):
+            self.starved += seconds
+
+    def cells(self):
+        return [self.count, Fixed(1e3 * self.seconds, 3), Fixed(1e3 * self.starved, 3),
+                Fixed(1e3 * self.by_operations, 3)]
+
+
+def modelled(folder, by=('phase',)):
+    """Rows of launches that are alike in these, and of all."""
+    log, _, commands = checked_step(folder)
+    devices, rows, total = {line['device']: line for line in log if line['op'] == 'device'}, {}, Modelled()
+    options = {line['id']: line['options'] for line in log if line['op'] == 'program'}
+    for command in commands:
+        for launch in command.launches():
+            device = devices[launch['device']]
+            if device['name'] not in MODEL:
+                raise Failed('%s: no model of %s' % (folder, device['name']))
+            key = tuple({'layer': command.layer, 'phase': command.phase, 'kernel': launch['kernel']}[p] for p in by)
+            for row in rows.setdefault(key, Modelled()), total:
+                row.add(command, launch, device, options[launch['program']])
+    return rows, total
+
+
+def model(folder, by):
+    rows, total = modelled(folder, by)
+    table([*by, 'launches', 'ms', 'not full', 'by operations'],
+          [[*key, *row.cells()] for key, row in sorted(rows.items(), key=lambda item: -item[1].seconds)])
+    print('%s: %.1f ms, %.0f %% of it in launches that do not fill the device' % (
+        folder, 1e3 * total.seconds, 100 * total.starved / total.seconds))
+
+
 # --- commands -----------------------------------------------------------------------------------
 
 
@@ -284,6 +353,31 @@ def capture(devices, folder, arguments):
         report(folder)
 
 
+def listed():
+    """Lines of captures.txt: (name, device, {variable: value}, arguments)."""
+    with open(os.path.join(HERE, 'captures.txt')) as file:
+        words = [line.split() for line in file if line.strip() and not line.startswith('#')]
+    for name, device, *rest in words:
+        variables = [word for word in rest if word.startswith('BLANCH_')]
+        yield name, device, dict(word.split('=', 1) for word in variables), [
+            'bench', *rest[len(variables):], '--batch', '64', '--steps', '1', '--warmup', '1']
+
+
+def captures(folder, devices):
+    """Those that are not there yet."""
+    for name, device, variables, arguments in listed():
+        if devices and device not in devices or os.path.exists(os.path.join(folder, name, 'trace.json')):
+            continue
+        os.environ.update(variables)
+        try:
+            capture(device, os.path.join(folder, name), arguments)
+        except Failed as failed:
+            raise Failed('%s: %s' % (name, failed)) from None
+        finally:
+            for variable in variables:
+                del os.environ[variable]
+
+
 def fields(text):
     names = text.split(',')
     if not set(names) <= {'layer', 'phase', 'kernel'}:
@@ -293,19 +387,28 @@ def fields(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest='command', required=True, metavar='capture|check|steps|launches')
+    commands = parser.add_subparsers(dest='command', required=True,
+                                     metavar='capture|captures|check|steps|launches|model')
     capturing = commands.add_parser('capture')
     capturing.add_argument('devices', metavar='DEVICE[,DEVICE...]')
     capturing.add_argument('folder', metavar='DIR')
     capturing.add_argument('arguments', metavar='ARGUMENT', nargs=argparse.REMAINDER)
     for name in 'check', 'steps':
         commands.add_parser(name).add_argument('folders', metavar='DIR', nargs='+')
-    listing = commands.add_parser('launches')
-    listing.add_argument('folder', metavar='DIR')
-    listing.add_argument('--by', type=fields, default=['layer', 'phase', 'kernel'], metavar='FIELD,...')
+    for name in 'launches', 'model':
+        listing = commands.add_parser(name)
+        listing.add_argument('folder', metavar='DIR')
+        listing.add_argument('--by', type=fields, default=['layer', 'phase', 'kernel'], metavar='FIELD,...')
+    several = commands.add_parser('captures')
+    several.add_argument('folder', metavar='DIR')
+    several.add_argument('devices', metavar='DEVICE', nargs='*')
     args = parser.parse_args()
     if args.command == 'capture':
         capture(args.devices, args.folder, args.arguments)
+    elif args.command == 'captures':
+        captures(args.folder, args.devices)
+    elif args.command == 'model':
+        model(args.folder, args.by)
     elif args.command == 'check':
         for folder in args.folders:
             report(folder)

@@ -103,3 +103,28 @@ def layer_cases():
     yield 'class-token', 'class_token', {}, (3, 12, 5, 3)
     yield 'token', 'token', dict(index=4), (3, 12, 5, 3)
     yield 'sequence-pool', 'sequence_pool', {}, (3, 12, 5, 3), (3, 1, 5, 3)
+    yield 'group-norm', 'group_norm', dict(groups=4, channels=12, eps=1e-6), (3, 12, 5, 7)
+    yield 'group-norm-one-group', 'group_norm', dict(groups=1, channels=33), (2, 33, 9, 6)
+    turned = dict(in_channels=9, out_channels=7, kernel=[3, 3], stride=[2, 2], padding=[1, 1], output_padding=[1, 1],
+                  dilation=[1, 1], groups=1, bias=True)
+    yield 'conv-transpose-3x3-stride2', 'conv_transpose2d', turned, (2, 9, 5, 7)
+    yield 'conv-transpose-2x2-stride2', 'conv_transpose2d', dict(turned, kernel=[2, 2], padding=[0, 0], bias=False,
+                                                                 output_padding=[0, 0]), (3, 9, 4, 5)
+    yield 'conv-transpose-dilated-grouped', 'conv_transpose2d', dict(
+        turned, in_channels=8, out_channels=6, kernel=[2, 3], stride=[3, 1], padding=[1, 0], output_padding=[2, 0],
+        dilation=[1, 2], groups=2), (2, 8, 5, 4)
+    yield 'upsample-nearest', 'upsample', dict(scale=[2, 3]), (2, 5, 4, 7)
+    yield 'upsample-nearest-size', 'upsample', dict(out=[7, 3]), (2, 5, 5, 4)
+    yield 'upsample-bilinear', 'upsample', dict(scale=[2, 2], bilinear=True), (2, 5, 4, 7)
+    yield 'upsample-bilinear-size', 'upsample', dict(out=[11, 5], bilinear=True), (2, 5, 4, 7)
+    yield 'pixel-shuffle', 'pixel_shuffle', dict(factor=3), (2, 18, 3, 5)
+    yield 'softmax', 'softmax', {}, (3, 13, 5, 7)
+    yield 'softmax-one-pixel', 'softmax', {}, (5, 64, 1, 1)
+    yield 'shift', 'shift', {}, (3, 12, 5, 7), (3, 12, 1, 1)
+    yield 'sinusoidal-position', 'sinusoidal_position', {}, (2, 12, 5, 3)
+    yield 'number-embedding', 'number_embedding', dict(channels=12), (5, 1, 1, 1)
+    yield 'gaussian-divergence', 'gaussian_divergence', {}, (3, 12, 5, 3)
+    yield 'gaussian-sample', 'gaussian_sample', {}, (3, 12, 5, 3)
+    yield 'nd-conv-variances', 'nd_conv2d', nd(conv(24, 10, 3), block=8, variances=True), (4, 24, 12, 12)
+    yield 'nd-linear-variances', 'nd_linear', dict(in_features=48, out_features=10, bias=True, block=16, n_iter=5,
+                                                   eps=1e-5, momentum=0.1, variances=True), (12, 48)

@@ -77,6 +77,16 @@ static int unknown_engine(const char *name) {
     return bl_fail(BLANCH_EUSAGE, "BLANCH_CONV=%s: there is no such engine; known are %s", name, known);
 }
 
+/* In an inference that of the node's forward pass alone. */
+static bool is_needed(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return bl_node_training(conv->node) || bl_conv_life(conv, pass) == BL_LIFE_FORWARD;
+}
+
+/* The pass of the node that a pass is: where the convolution is an adjoint, the first two change places. */
+static enum bl_conv_pass of_node(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return conv->adjoint && pass != BL_CONV_WEIGHTS ? (enum bl_conv_pass)(BL_CONV_DATA - pass) : pass;
+}
+
 static int choose(struct bl_conv *conv) {
     const char *forced = getenv("BLANCH_CONV");
     if (forced && !*forced) forced = NULL;
@@ -87,15 +97,15 @@ static int choose(struct bl_conv *conv) {
                                         .h = conv->h,
                                         .w = conv->w,
                                         .type = conv->type,
-                                        .inference = !bl_node_training(conv->node)};
+                                        .inference = !bl_node_training(conv->node) && !conv->adjoint};
     const struct bl_conv_chooser *chooser = conv->node->dev ? bl_attached(conv->node->dev, &chooser_key) : NULL;
-    for (int p = 0; p < (bl_node_training(conv->node) ? BL_CONV_PASSES : 1); p++) {
+    for (int p = 0; p < BL_CONV_PASSES; p++) {
         const enum bl_conv_pass pass = (enum bl_conv_pass)p;
-        if (chooser && chooser->only && *chooser->only != pass) continue;
+        if (!is_needed(conv, pass) || (chooser && chooser->only && *chooser->only != pass)) continue;
         const char *name = forced ? forced : chooser ? chooser->engine(chooser->context, &shape, pass) : NULL;
         const struct bl_conv_engine *engine = find(name);
         conv->engine[p] = suits(engine, conv, pass) ? engine : by_rule(conv, pass);
-        conv->node->engine[p] = conv->engine[p]->name;
+        conv->node->engine[of_node(conv, pass)] = conv->engine[p]->name;
     }
     return 0;
 }
@@ -150,9 +160,9 @@ static int check_sizes(const struct bl_conv *conv) {
     return 0;
 }
 
-static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int interleave) {
+static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int interleave,
+                    const struct blanch_tensor *x) {
     struct bl_node *node = conv->node;
-    const struct blanch_tensor *x = node->in[0];
     if (x->c != a->in_channels)
         return bl_fail(BLANCH_EINPUT, "%s: takes %d channels, its input has %lld", node->name, a->in_channels,
                        (long long)x->c);
@@ -170,14 +180,15 @@ static int describe(struct bl_conv *conv, const struct bl_conv_attrs *a, int int
     return check_sizes(conv);
 }
 
-int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, enum bl_life packed,
-                  struct bl_conv **out) {
-    int code = bl_conv_check(node->name, attrs);
+/* like: with the node, what it packs for how long, and whether it is an adjoint. x: its input. */
+static int set_up(const struct bl_conv *like, const struct bl_conv_attrs *attrs, int interleave,
+                  const struct blanch_tensor *x, struct bl_conv **out) {
+    int code = bl_conv_check(like->node->name, attrs);
     if (code) return code;
     struct bl_conv *conv = bl_calloc(1, sizeof *conv);
     if (!conv) return BLANCH_ENOMEM;
-    conv->node = node, conv->packed = packed;
-    if ((code = describe(conv, attrs, interleave))) goto fail;
+    *conv = *like;
+    if ((code = describe(conv, attrs, interleave, x))) goto fail;
     if ((code = choose(conv))) goto fail;
     for (int p = 0; p < BL_CONV_PASSES; p++)
         if (conv->engine[p] && (code = conv->engine[p]->setup(conv, (enum bl_conv_pass)p))) goto fail;
@@ -186,6 +197,19 @@ int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int i
 fail:
     bl_conv_free(conv);
     return code;
+}
+
+int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, enum bl_life packed,
+                  struct bl_conv **out) {
+    const struct bl_conv like = {.node = node, .packed = packed};
+    return set_up(&like, attrs, interleave, node->in[0], out);
+}
+
+int bl_conv_setup_adjoint(struct bl_node *node, const struct bl_conv_attrs *attrs, int64_t h, int64_t w,
+                          struct bl_conv **out) {
+    const struct bl_conv like = {.node = node, .packed = BL_LIFE_BACKWARD, .adjoint = true};
+    const struct blanch_tensor y = {.c = attrs->in_channels, .h = h, .w = w, .type = bl_node_type(node)};
+    return set_up(&like, attrs, 1, &y, out);
 }
 
 void bl_conv_free(struct bl_conv *conv) {
@@ -262,6 +286,18 @@ int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct
     if (code) return code;
     count_work(conv, run);
     return work_counted(conv, engine->backward_data(conv, run, dy, dx, accumulate));
+}
+
+bool bl_conv_adjoint_biases(const struct bl_conv *conv) {
+    return conv->engine[BL_CONV_DATA]->biases;
+}
+
+int bl_conv_adjoint(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *bias,
+                    const struct blanch_tensor *x, const struct blanch_tensor *y) {
+    conv->bias = bl_conv_adjoint_biases(conv) ? bias : NULL;
+    int code = bl_conv_backward_data(conv, run, weight, x, y, false);
+    conv->bias = NULL;
+    return code;
 }
 
 int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,

@@ -53,6 +53,12 @@ int bl_conv_check(const char *name, const struct bl_conv_attrs *attrs);
  * interleave: G. packed: how long the weights of bl_conv_pack last, BL_LIFE_FORWARD or BL_LIFE_KEPT. */
 int bl_conv_setup(struct bl_node *node, const struct bl_conv_attrs *attrs, int interleave, enum bl_life packed,
                   struct bl_conv **conv);
+/* The same of the convolution whose data gradient is the node's forward pass, a transposed convolution: it takes the
+ * node's output, (in_channels, h, w), and gives its input. bl_conv_adjoint is the forward pass; bl_conv_pack and
+ * bl_conv_forward, and bl_conv_backward_weights, are for the backward pass; node->engine is by the node's own passes.
+ */
+int bl_conv_setup_adjoint(struct bl_node *node, const struct bl_conv_attrs *attrs, int64_t h, int64_t w,
+                          struct bl_conv **conv);
 void bl_conv_free(struct bl_conv *conv);   // NULL is fine
 int bl_conv_prepare(struct bl_conv *conv); // in the operation's prepare
 
@@ -86,6 +92,10 @@ int bl_conv_forward(struct bl_conv *conv, const struct bl_run *run, const struct
 /* weight: as the forward pass had it. accumulate: adds to dx instead of overwriting it. */
 int bl_conv_backward_data(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight,
                           const struct blanch_tensor *dy, const struct blanch_tensor *dx, bool accumulate);
+/* y, of the node, from x: with bias (in_channels), or NULL, where the engine adds it. */
+int bl_conv_adjoint(struct bl_conv *conv, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *bias,
+                    const struct blanch_tensor *x, const struct blanch_tensor *y);
+bool bl_conv_adjoint_biases(const struct bl_conv *conv); // whether it does
 /* Overwrites dweight, in the layout of the weights, and dbias (O), or NULL. */
 int bl_conv_backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
                              const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias);

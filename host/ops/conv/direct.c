@@ -7,7 +7,8 @@
 struct tiling {
     int tile, width, chunk, strip, bunch;
 };
-static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1};
+static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1},
+                           for_few_registers = {2, 4, 16, 4, 1};
 enum { WIDE_WEIGHTS = 8 }; // rows where registers hold 16 floats: channels are more often multiples of 8
 enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 };          // bytes
 enum { MOST_SPLITS = 256 };                                    // but on CPUs
@@ -71,7 +72,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (!d) return BLANCH_ENOMEM;
     const int features = conv->taps * conv->group_in;
     const bool few = conv->taps > 1 && conv->group_in < FEW_CHANNELS && features <= LONGEST_PATCH;
-    d->t = conv->cpu ? for_cpu : for_gpu;
+    d->t = conv->cpu ? for_cpu : !conv->node->dev || bl_device_sums(conv->node->dev) > 16 ? for_gpu : for_few_registers;
     if (conv->cpu && pass != BL_CONV_WEIGHTS)
         d->t.tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w);
     else if (conv->cpu && bl_tile_rows(conv->node->dev) > 6)
@@ -258,7 +259,7 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
     struct pass pass = {.d = d,
                         .x = dy,
                         .out = dx,
-                        .bias = d->zeros->mem,
+                        .bias = conv->bias ? conv->bias : d->zeros->mem,
                         .sizes = bl_conv_data_sizes(conv, run->n),
                         .added = accumulate ? dx : NULL};
     return in_slices(conv, &pass, run->n, convolve_residues);
@@ -307,6 +308,7 @@ const struct bl_conv_engine bl_conv_direct = {
     .name = "direct",
     .types = BL_ACTIVATION_TYPES,
     .applies = true,
+    .biases = true,
     .suits = suits,
     .preference = preference,
     .setup = setup,

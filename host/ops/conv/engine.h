@@ -11,9 +11,11 @@ struct bl_conv {
     int interleave;                // G
     int64_t h, w, out_h, out_w;    // of input and output
     int group_in, group_out, taps; // channels of a group; kh * kw
+    bool adjoint;                  // the node's forward pass is the data gradient
     bool cpu;
     int units;                                           // compute units of the device
     enum bl_type type;                                   // of activations and their gradients
+    struct bl_mem *bias;                                 // of an adjoint, while backward_data runs; NULL: none
     enum bl_life packed;                                 // of the forward pass's packed weights
     const struct bl_conv_engine *engine[BL_CONV_PASSES]; // NULL: not set up; in an inference the forward pass alone is
     void *state[BL_CONV_PASSES];                         // the engine's for that pass, one allocation
@@ -30,6 +32,7 @@ struct bl_conv_engine {
     unsigned types; // of activations that it takes, a BL_TYPE_BIT each
     bool applies;   // forward adds node->addend and applies bl_node_activation(node) itself
     bool cuts;      // backward_data heeds node->cuts
+    bool biases;    // backward_data adds conv->bias
     int (*rows_of_moments)(
         const struct bl_conv *conv); // forward makes node->makes, in chunks of so many; NULL: it does not
     bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it, of its types
@@ -73,6 +76,11 @@ int bl_conv_widen_prepare(const struct bl_conv *conv, struct bl_conv_wide *wide)
 int bl_conv_widen(const struct bl_conv *conv, struct bl_conv_wide *wide, const struct blanch_tensor *x, int first,
                   int count, struct bl_mem **values);
 
+/* As struct finish of kernels/conv/classes.h. */
+struct bl_conv_finish {
+    int32_t has_bias, accumulate, has_addend, activation, cut, moments;
+};
+
 /* As struct sizes of kernels/conv/sizes.h. */
 struct bl_conv_sizes {
     int32_t images, in_h, in_w, in_c, group_in, out_h, out_w, out_c, group_out;
@@ -101,9 +109,13 @@ static inline int64_t bl_conv_div_up(int64_t a, int64_t b) {
 static inline int64_t bl_conv_clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
 }
+/* How long a pass's workspaces last: for the node's pass that it is. */
+static inline enum bl_life bl_conv_life(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    return pass == (conv->adjoint ? BL_CONV_DATA : BL_CONV_FORWARD) ? BL_LIFE_FORWARD : BL_LIFE_BACKWARD;
+}
 /* Where a pass keeps its weights, several times as large as they come. */
 static inline enum bl_life bl_conv_packed(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    return pass == BL_CONV_FORWARD ? conv->packed : BL_LIFE_BACKWARD;
+    return pass == BL_CONV_FORWARD ? conv->packed : bl_conv_life(conv, pass);
 }
 /* Channels at once: the widest vector worth using that divides them. */
 static inline int bl_conv_vec(const struct bl_conv *conv, int channels) {

@@ -5,6 +5,7 @@
 X(depthwise)
 X(direct)
 X(grouped)
+X(grouped4)
 X(pointwise)
 X(tiled)
 X(tiled128x128)

@@ -64,7 +64,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
                   plane = plane_bytes(conv) / BL_FLOAT_BYTES;
     const int64_t batch = bl_node_batch(conv->node),
                   most = bl_conv_clamp(SLICE_BYTES / (BL_FLOAT_BYTES * plane * (in + out)), 1, batch);
-    const enum bl_life life = pass == BL_CONV_FORWARD ? BL_LIFE_FORWARD : BL_LIFE_BACKWARD;
+    const enum bl_life life = bl_conv_life(conv, pass);
     d->h = length_of(conv, 0), d->w = length_of(conv, 1);
     d->images = (int)bl_conv_div_up(batch, bl_conv_div_up(batch, most));
     d->x = bl_node_workspace(conv->node, life, d->images * in * plane);

@@ -51,7 +51,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct patches *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
     const struct bl_conv_attrs *a = &conv->attrs;
-    const enum bl_life life = pass == BL_CONV_FORWARD ? BL_LIFE_FORWARD : BL_LIFE_BACKWARD;
+    const enum bl_life life = bl_conv_life(conv, pass);
     d->length = conv->taps * conv->group_in;
     d->direct = conv->type == BL_F32 && conv->taps == 1 && a->stride[0] == 1 && a->stride[1] == 1 && !a->padding[0] &&
                 !a->padding[1];

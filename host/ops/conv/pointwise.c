@@ -137,7 +137,7 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
-    const struct operands operands = {.x = dy, .out = dx, .added = accumulate ? dx : NULL};
+    const struct operands operands = {.x = dy, .out = dx, .added = accumulate ? dx : NULL, .bias = conv->bias};
     return in_slices(conv, conv->state[BL_CONV_DATA], run->n, operands);
 }
 
@@ -145,6 +145,7 @@ const struct bl_conv_engine bl_conv_pointwise = {
     .name = "pointwise",
     .types = BL_ACTIVATION_TYPES,
     .applies = true,
+    .biases = true,
     .suits = suits,
     .preference = preference,
     .setup = setup,

@@ -11,7 +11,8 @@ enum { SHORTEST_SHARE = 256, MOST_SPLITS = 1024 };
 enum { WORTH_TILING = 16, EIGHTS = 8 }; // outputs of a group, features: by rule; channels of `matrix`: a multiple of
 
 struct tiled {
-    struct bl_conv_tiling t;
+    struct bl_tile t;
+    int split;                        // parts of a group that share a tile's terms
     int unit;                         // as struct bl_conv_tilings has it
     int blocks;                       // of outs() results in a group
     int splits;                       // of the weight gradient's pixels
@@ -24,10 +25,10 @@ struct tiled {
 };
 
 static int outs(const struct tiled *d) {
-    return bl_conv_tile_outs(&d->t);
+    return bl_tile_outs(&d->t);
 }
 static int64_t tiles_of(const struct tiled *d, int64_t lines) {
-    return bl_conv_div_up(lines, bl_conv_tile_deep(&d->t));
+    return bl_conv_div_up(lines, bl_tile_deep(&d->t));
 }
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -51,13 +52,14 @@ static bool suits(const struct bl_conv *conv, int variant) {
 static int get(const struct bl_conv *conv, enum bl_conv_pass pass, const struct tiled *d, struct bl_kernel **kernel) {
     const bool data = pass == BL_CONV_DATA;
     const int in = conv->group_in, out = conv->group_out;
-    const struct bl_conv_tiling *t = &d->t;
+    const struct bl_tile *t = &d->t;
     const char *function = pass == BL_CONV_WEIGHTS ? "weights" : "convolve";
     const struct bl_define tiled[] = {{"COLS", t->cols},
                                       {"ROWS", t->rows},
                                       {"TM", t->down},
                                       {"TN", t->across},
                                       {"KC", t->chunk},
+                                      {"SPLIT", d->split},
                                       {"IN4", (data ? out : in) % 4 == 0},
                                       {"OUT4", (data ? in : out) % 4 == 0},
                                       {"ACT_TYPE", (long)conv->type},
@@ -74,7 +76,7 @@ static int get(const struct bl_conv *conv, enum bl_conv_pass pass, const struct 
 static int get_fitting(const struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d, bool *fits) {
     int code = get(conv, pass, d, &d->kernel);
     const bool refused = code == BLANCH_EDEVICE && bl_device_refused();
-    *fits = !code && bl_kernel_items(d->kernel) >= (size_t)bl_conv_tile_items(&d->t);
+    *fits = !code && bl_kernel_items(d->kernel) >= (size_t)(d->split * bl_tile_items(&d->t));
     return refused ? 0 : code;
 }
 
@@ -85,14 +87,17 @@ static int classes_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
 static struct bl_conv_extent extent_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct bl_conv_attrs *a = &conv->attrs;
     const int64_t n = bl_node_batch(conv->node), groups = a->groups;
-    if (pass == BL_CONV_FORWARD) return (struct bl_conv_extent){n * conv->out_h * conv->out_w, groups, conv->group_out};
+    if (pass == BL_CONV_FORWARD)
+        return (struct bl_conv_extent){n * conv->out_h * conv->out_w, groups, conv->group_out,
+                                       conv->taps * conv->group_in};
     if (pass == BL_CONV_WEIGHTS) {
         const int64_t most = bl_conv_div_up(n * conv->out_h * conv->out_w, SHORTEST_SHARE);
         return (struct bl_conv_extent){conv->taps * conv->group_in, groups * bl_conv_clamp(most, 1, MOST_SPLITS),
-                                       conv->group_out};
+                                       conv->group_out, 0};
     }
     return (struct bl_conv_extent){n * bl_conv_div_up(conv->h, a->stride[0]) * bl_conv_div_up(conv->w, a->stride[1]),
-                                   groups * classes_of(conv, pass), conv->group_in};
+                                   groups * classes_of(conv, pass), conv->group_in,
+                                   conv->taps / classes_of(conv, pass) * conv->group_out};
 }
 
 static int choose_tile(const struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d) {
@@ -105,8 +110,10 @@ static int choose_tile(const struct bl_conv *conv, enum bl_conv_pass pass, struc
         if (!bl_conv_tile_fits(dev, &of, i)) continue;
         d->t = of.tile[i], d->unit = of.unit;
         d->blocks = (int)bl_conv_div_up(e.results, outs(d));
-        int code = get_fitting(conv, pass, d, &fitting);
-        if (code || fitting) return code;
+        for (d->split = bl_conv_tile_split(dev, &of, i, &e, conv->units); d->split; d->split /= 2) {
+            int code = get_fitting(conv, pass, d, &fitting);
+            if (code || fitting) return code;
+        }
     }
     return bl_fail(BLANCH_EDEVICE, "%s: the engine %s does not run on %s: BLANCH_CONV=direct does", conv->node->name,
                    conv->engine[pass]->name, blanch_device_info(dev)->name);
@@ -177,7 +184,7 @@ static bool is_ahead(const struct bl_conv *conv, enum bl_conv_pass pass) {
 /* One launch packs the weights for both passes. */
 static bool is_joint(const struct bl_conv *conv) {
     const struct bl_conv_engine *forward = conv->engine[BL_CONV_FORWARD], *data = conv->engine[BL_CONV_DATA];
-    return forward && data && forward->pack == pack && data->pack == pack &&
+    return !conv->adjoint && forward && data && forward->pack == pack && data->pack == pack &&
            is_matrix(conv, BL_CONV_FORWARD) == is_matrix(conv, BL_CONV_DATA);
 }
 
@@ -257,10 +264,10 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
 
 /* A group for each tile. */
 static struct bl_range tiles_range(const struct bl_conv *conv, const struct tiled *d, int64_t tiles, int splits) {
-    const size_t cols = (size_t)(d->t.cols * d->t.wave), rows = (size_t)d->t.rows;
+    const size_t cols = (size_t)(d->t.cols * d->t.wave), rows = (size_t)d->t.rows, parts = (size_t)d->split;
     return (struct bl_range){
-        .global = {(size_t)(tiles * d->blocks) * cols, (size_t)splits * rows, (size_t)conv->attrs.groups},
-        .local = {cols, rows, 1}};
+        .global = {(size_t)(tiles * d->blocks) * cols, (size_t)splits * rows, (size_t)conv->attrs.groups * parts},
+        .local = {cols, rows, parts}};
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
@@ -314,15 +321,12 @@ static int pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct
                      BL_I32(conv->attrs.out_channels), BL_I32(b->interleave), BL_I32(b->features), BL_I32(b->matrices));
 }
 
-struct finish { // of the kernel
-    int32_t has_bias, accumulate, has_addend, activation, cut, moments;
-};
 struct pass {
     enum bl_conv_pass pass;
     const struct blanch_tensor *x, *out, *beside; // the last NULL: none
     struct bl_mem *bias, *moments;                // NULL: none
     struct bl_conv_sizes sizes;
-    struct finish finish;
+    struct bl_conv_finish finish;
 };
 
 /* Classes without taps are zeros: written, but not added, unless what is there is cut. */
@@ -366,8 +370,9 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                               .x = dy,
                               .out = dx,
                               .beside = cut ? conv->node->in[0] : NULL,
+                              .bias = conv->bias,
                               .sizes = bl_conv_data_sizes(conv, run->n),
-                              .finish = {.accumulate = accumulate, .cut = cut}};
+                              .finish = {.has_bias = conv->bias != NULL, .accumulate = accumulate, .cut = cut}};
     return convolve(conv, &pass);
 }
 
@@ -394,7 +399,7 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
 
 static int rows_of_moments(const struct bl_conv *conv) {
     const struct tiled *d = conv->state[BL_CONV_FORWARD];
-    return bl_conv_tile_deep(&d->t);
+    return bl_tile_deep(&d->t);
 }
 
 /* Above the direct engine's on what is not a CPU, where tiles are full: of outputs, and of terms of a sum or rows of
@@ -435,7 +440,8 @@ static bool suits_matrix(const struct bl_conv *conv, enum bl_conv_pass pass) {
         .setup = setup, .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,          \
         .backward_weights = backward_weights, __VA_ARGS__                                                              \
     }
-#define FINISHES .applies = true, .cuts = true, .rows_of_moments = rows_of_moments, .pack_with_bias = pack_with_bias
+#define FINISHES                                                                                                       \
+    .applies = true, .cuts = true, .biases = true, .rows_of_moments = rows_of_moments, .pack_with_bias = pack_with_bias
 #define TILE(index, size)                                                                                              \
     static bool suits_##size(const struct bl_conv *conv, enum bl_conv_pass pass) {                                     \
         (void)pass;                                                                                                    \

@@ -2,26 +2,12 @@
 #ifndef BL_CONV_TILING_H
 #define BL_CONV_TILING_H
 
+#include "blas/blas.h"
 #include "ops/conv/engine.h"
-
-/* A group of cols by rows items, of cols by rows waves of `wave` items where matrix units multiply. Each sums `down`
- * rows of the tile by `across` outputs; `chunk` terms of a sum are in local memory at a time. */
-struct bl_conv_tiling {
-    int cols, rows, wave, down, across, chunk;
-};
-static inline int bl_conv_tile_deep(const struct bl_conv_tiling *t) {
-    return t->rows * t->down;
-}
-static inline int bl_conv_tile_outs(const struct bl_conv_tiling *t) {
-    return t->cols * t->across;
-}
-static inline int bl_conv_tile_items(const struct bl_conv_tiling *t) {
-    return t->cols * t->rows * t->wave;
-}
 
 /* Of an engine on a device: its tiles, the largest first. */
 struct bl_conv_tilings {
-    const struct bl_conv_tiling *tile;
+    const struct bl_tile *tile;
     int count;
     int first;  // from which on the rule chooses
     bool spare; // the last is for devices that allow no other
@@ -33,15 +19,19 @@ struct bl_conv_tilings bl_conv_tilings_of(const struct blanch_device *dev, int v
 /* Whether dev allows such groups and has the local memory for two pieces of both factors. */
 bool bl_conv_tile_fits(const struct blanch_device *dev, const struct bl_conv_tilings *of, int index);
 
-/* What a pass computes: `lines` rows by `results` outputs in each of `products` products. */
+/* What a pass computes: `lines` rows by `results` outputs in each of `products` products, as sums of so many `terms`,
+ * which parts of a group may share; 0: they may not. */
 struct bl_conv_extent {
     int64_t lines, products;
-    int results;
+    int results, terms;
 };
 /* At least half of the tile is used. */
-bool bl_conv_tile_filled(const struct bl_conv_tiling *t, const struct bl_conv_extent *e);
-/* The first tile that is at least half full, with groups enough to keep `units` compute units busy; else the smallest
- * that is no spare one; -1: none fits. */
+bool bl_conv_tile_filled(const struct bl_tile *t, const struct bl_conv_extent *e);
+/* How many parts of a group share a tile's terms: as many as keep `units` compute units busy; 1, 2 or 4. */
+int bl_conv_tile_split(const struct blanch_device *dev, const struct bl_conv_tilings *of, int index,
+                       const struct bl_conv_extent *e, int units);
+/* The first tile that is at least half full, with parts of groups enough to keep `units` compute units busy; else the
+ * smallest that is no spare one; -1: none fits. */
 int bl_conv_tile_by_rule(const struct blanch_device *dev, const struct bl_conv_tilings *of,
                          const struct bl_conv_extent *e, int units);
 

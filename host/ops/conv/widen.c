@@ -16,8 +16,7 @@ int bl_conv_widen_setup(struct bl_conv *conv, enum bl_conv_pass pass, struct bl_
     if (!conv->cpu || conv->type == BL_F32) return 0;
     wide->values = values_of(conv, pass);
     wide->images = (int)bl_conv_clamp(SLICE_BYTES * (int64_t)conv->units / (BL_FLOAT_BYTES * wide->values), 1, batch);
-    wide->to = bl_node_workspace(conv->node, pass == BL_CONV_DATA ? BL_LIFE_BACKWARD : BL_LIFE_FORWARD,
-                                 wide->images * wide->values);
+    wide->to = bl_node_workspace(conv->node, bl_conv_life(conv, pass), wide->images * wide->values);
     return wide->to ? 0 : BLANCH_ENOMEM;
 }
 

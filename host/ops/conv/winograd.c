@@ -110,7 +110,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     int64_t slice = elements * ((int64_t)c->chunk * (c->padded + 16 * c->bunch) + 32);
     d->packed =
         bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)elements * c->blocks * d->depth * 16);
-    d->scratch = bl_node_workspace(conv->node, data ? BL_LIFE_BACKWARD : BL_LIFE_FORWARD, c->items * slice);
+    d->scratch = bl_node_workspace(conv->node, bl_conv_life(conv, pass), c->items * slice);
     return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
@@ -167,9 +167,9 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
     const struct bl_conv_sizes sizes = bl_conv_data_sizes(conv, run->n);
     const int *padding = conv->attrs.padding;
     return bl_launch(d->convolve, bl_conv_range(conv, d->c.items, 1, 1), BL_MEM(dy->mem), BL_MEM(d->packed->mem),
-                     BL_MEM(d->packed->mem), BL_MEM(dx->mem), BL_MEM(dx->mem), BL_MEM(d->scratch->mem),
-                     BL_STRUCT(sizes), BL_I32(padding[0] - 2), BL_I32(padding[1] - 2), BL_STRUCT(d->c), BL_I32(0),
-                     BL_I32(accumulate));
+                     BL_MEM(conv->bias ? conv->bias : d->packed->mem), BL_MEM(dx->mem), BL_MEM(dx->mem),
+                     BL_MEM(d->scratch->mem), BL_STRUCT(sizes), BL_I32(padding[0] - 2), BL_I32(padding[1] - 2),
+                     BL_STRUCT(d->c), BL_I32(conv->bias != NULL), BL_I32(accumulate));
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
@@ -205,7 +205,7 @@ static int no_preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define ENGINE(title, m, rule)                                                                                         \
     {                                                                                                                  \
-        .name = title, .variant = m, .types = BL_ACTIVATION_TYPES, .applies = true, .suits = suits,                    \
+        .name = title, .variant = m, .types = BL_ACTIVATION_TYPES, .applies = true, .biases = true, .suits = suits,    \
         .preference = rule, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                      \
         .backward_data = backward_data, .backward_weights = backward_weights,                                          \
     }

@@ -47,7 +47,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (!d) return BLANCH_ENOMEM;
     struct bl_node *node = conv->node;
     const bool data = pass == BL_CONV_DATA, weights = pass == BL_CONV_WEIGHTS;
-    const enum bl_life life = pass == BL_CONV_FORWARD ? BL_LIFE_FORWARD : BL_LIFE_BACKWARD;
+    const enum bl_life life = bl_conv_life(conv, pass);
     d->m = conv->engine[pass]->variant, d->elements = (d->m + 2) * (d->m + 2);
     d->in = data ? conv->group_out : conv->group_in, d->out = data ? conv->group_in : conv->group_out;
     const int64_t tiles = tiles_of(conv, pass, bl_node_batch(node));
@@ -181,7 +181,7 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                               dy,
                               dx,
                               accumulate ? dx : NULL,
-                              NULL};
+                              conv->bias};
     return convolve(conv, &pass);
 }
 

@@ -211,7 +211,7 @@ static int measure(struct bl_node *node, int n, bool again) {
     struct bl_mem *moment = s->root.s->mem;
     int64_t count = samples_of(node, n);
     float scale = (float)(1.0 / (double)count);
-    if (again) return bl_inverse_root_iterate_again(&s->root);
+    if (again) return bl_inverse_root_iterate_again(&s->root, NULL);
     bl_node_phase(node, BL_COVARIANCE);
     int code = sample(node, n, s->samples->mem);
     if (!code) code = sum_rows(node, s->samples->mem, count, scale, s->partial->mem, s->mean->mem);
@@ -222,7 +222,7 @@ static int measure(struct bl_node *node, int n, bool again) {
     bl_node_phase(node, BL_INVERSE_SQRT);
     const struct bl_root_result to = {node->buffer[BATCHES]->value ? a->momentum : 1, s->deconv->mem,
                                       node->buffer[RUNNING_DECONV]->data.mem};
-    if (!code) code = bl_inverse_root_iterate(&s->root, s->squares->mem, &to);
+    if (!code) code = bl_inverse_root_iterate(&s->root, NULL, s->squares->mem, &to);
     if (!code) code = bl_inverse_root_finish(&s->root, &to);
     if (!code) code = track(node, s->mean, RUNNING_MEAN1);
     bl_node_phase(node, BL_NORM);
@@ -307,7 +307,7 @@ static int through_statistics(struct bl_node *node, int n) {
     if (!code) code = outer(node, s->dy->mem, s->back_columns->mem, rows, 1, s->ddeconv->mem);
     const struct bl_root_gradient gradient = {
         .ddeconv = s->ddeconv->mem, .deconv = s->deconv->mem, .sbar = s->sbar->mem, .taps = 1};
-    if (!code) code = bl_inverse_root_backward(&s->root, &gradient);
+    if (!code) code = bl_inverse_root_backward(&s->root, NULL, &gradient);
     if (!code) code = sample(node, n, s->back_samples->mem);
     if (code) return code;
     return apply_matrix(node, (struct bl_gemm){.m = count,

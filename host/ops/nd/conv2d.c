@@ -101,6 +101,7 @@ static const struct bl_field fields[] = {
     {"refresh", BL_FIELD_INT, ND(refresh), true},
     {"constant_grad", BL_FIELD_BOOL, ND(constant_grad), true},
     {"whiten_channels", BL_FIELD_BOOL, ND(whiten_channels), true},
+    {"variances", BL_FIELD_BOOL, ND(variances), true},
     {"cov_samples", BL_FIELD_INT, ND(cov_samples), true},
     {NULL},
 };

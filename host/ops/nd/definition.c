@@ -57,6 +57,11 @@ static int inverse_sqrt(const double *s, int n, int iterations, double *d) {
     return 0;
 }
 
+static int inverse_deviations(const double *s, int n, double *d) {
+    for (int i = 0; i < n * n; i++) d[i] = i / n == i % n ? 1 / sqrt(s[i]) : 0;
+    return 0;
+}
+
 /* s = rows^T rows / count + eps I, of count rows of f. */
 static void second_moment(const double *rows, size_t count, int f, double eps, double *s) {
     memset(s, 0, sizeof *s * (size_t)f * f);
@@ -121,7 +126,7 @@ static int exact_deconv(struct bl_ref_layer *l, const struct bl_nd_attrs *nd, co
     double *s = bl_ref_doubles(size), trace = 0;
     if (!s) return BLANCH_ENOMEM;
     second_moment(x->rows, x->count, f, (double)nd->eps, s);
-    int code = inverse_sqrt(s, f, nd->n_iter, d);
+    int code = nd->variances ? inverse_deviations(s, f, d) : inverse_sqrt(s, f, nd->n_iter, d);
     for (int i = 0; i < f; i++) trace += s[(size_t)i * f + i];
     if (keeps(l, nd)) {
         int at = refresh_counter(nd);

@@ -174,11 +174,13 @@ static int pack(const struct bl_fold *fold, struct bl_mem *matrix) {
     return is_own(fold) ? bl_packed_product_pack(&fold->by_deconv, matrix, 1) : 0;
 }
 
-/* C = A B for the rows of every matrix, B packed before. */
-static int times(const struct bl_fold *fold, struct bl_mem *a, struct bl_mem *b, struct bl_mem *c) {
+/* C = A B for the rows of every matrix, B packed before; both may be rounded to that type. */
+static int times(const struct bl_fold *fold, enum bl_type rounds, struct bl_mem *a, struct bl_mem *b,
+                 struct bl_mem *c) {
     int64_t rows = fold->outputs / fold->matrices * fold->interleave;
     if (is_own(fold)) return bl_packed_product_multiply(&fold->by_deconv, a, rows, 1, c);
     struct bl_gemm product = product_of(fold, rows, a, b, c);
+    product.rounds = rounds;
     return bl_gemm(fold->node->dev, &product);
 }
 
@@ -188,7 +190,8 @@ static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
                           : 0;
 }
 
-/* The same for A in the parameter's order; leaves its rows in `rows` where D is not packed. */
+/* The same for A in the parameter's order; leaves its rows in `rows` where D is not packed. A pass's weights (run not
+ * NULL) may be rounded as its activations are stored; what updates are taken from may not. */
 static int fold_weight(const struct bl_fold *fold, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *b,
                        struct bl_mem *c) {
     if (is_own(fold))
@@ -196,7 +199,8 @@ static int fold_weight(const struct bl_fold *fold, const struct bl_run *run, str
                                           fold->permuted ? fold->interleave : 1, c);
     int code =
         is_ahead(fold) && run->training ? bl_ahead_make(fold->node, &rows_ahead, run, BL_FOLD) : to_rows(fold, weight);
-    return code ? code : times(fold, fold->permuted ? fold->rows->mem : weight, b, c);
+    const enum bl_type rounds = run ? bl_node_type(fold->node) : BL_F32;
+    return code ? code : times(fold, rounds, fold->permuted ? fold->rows->mem : weight, b, c);
 }
 
 /* --- the update target ------------------------------------------------------------------------ */
@@ -243,7 +247,7 @@ static int resolve(void *context, int which, struct bl_mem *to) {
     fold->version = 0;
     bl_node_phase(fold->node, BL_FOLD);
     int code = pack(fold, deconv);
-    if (!code) code = times(fold, updated(fold, which), deconv, fold->folded->mem);
+    if (!code) code = times(fold, BL_F32, updated(fold, which), deconv, fold->folded->mem);
     if (code) return code;
     return bl_launch_light(fold->node->dev, fold->resolve, over_outputs(fold, true), BL_MEM(fold->folded->mem),
                            BL_MEM(fold->target.first[0]->mem), BL_MEM(fold->target.first[1]->mem), BL_F32(decayed[0]),
@@ -322,7 +326,7 @@ static int fold_bias(struct bl_fold *fold, const struct bl_run *run) {
 /* W' and b' from A. */
 static int fold_target(const struct bl_fold *fold) {
     int code = pack(fold, fold->target.square->mem);
-    if (!code) code = times(fold, fold->weight->data.mem, fold->target.square->mem, fold->folded->mem);
+    if (!code) code = times(fold, BL_F32, fold->weight->data.mem, fold->target.square->mem, fold->folded->mem);
     if (code) return code;
     return bl_launch_light(fold->node->dev, fold->fold_target, over_sums(fold), BL_MEM(fold->folded->mem),
                            BL_MEM(fold->target.folded[0]->mem), BL_MEM(fold->target.folded[1]->mem),
@@ -517,7 +521,8 @@ int bl_fold_backward(struct bl_fold *fold) {
     if (!code && step->backward && step->action == BL_ND_EXACT) code = matrix_gradient(fold);
     if (code || is_of_target(fold)) return code;
     if (orders_gradient(fold)) return permuted_gradient(fold);
-    code = times(fold, fold->gradient->mem, step->deconv, fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
+    code = times(fold, BL_F32, fold->gradient->mem, step->deconv,
+                 fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
     if (code || !fold->permuted) return code;
     return bl_launch_light(fold->node->dev, fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem),
                            SIZES(fold), BL_MEM(fold->weight->grad.mem));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 static const struct bl_root_form *form_of(int n_iter) {
+    if (n_iter == BL_ROOT_VARIANCES) return &bl_root_variances;
     return n_iter == 5 ? &bl_root_five : &bl_root_pairs;
 }
 
@@ -111,7 +112,8 @@ static void touch(const struct bl_inverse_root *root, int sets) {
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
-int bl_inverse_root_iterate_again(struct bl_inverse_root *root) {
+int bl_inverse_root_iterate_again(struct bl_inverse_root *root, const struct bl_collectives *all) {
+    root->product.all = root->division.forward ? all : NULL;
     return root->form->forward(root, NULL, NULL, &root->z);
 }
 
@@ -129,9 +131,12 @@ static int scale(const struct bl_inverse_root *root, struct bl_mem *squares) {
     return bl_launch(root->scale, over_elements(root), BL_MEM(w), BL_MEM(scalars), SIZES(root));
 }
 
-int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares, const struct bl_root_result *to) {
+int bl_inverse_root_iterate(struct bl_inverse_root *root, const struct bl_collectives *all, struct bl_mem *squares,
+                            const struct bl_root_result *to) {
     const bool within = normalises(root);
-    int code = within ? 0 : scale(root, squares);
+    int code = bl_inverse_root_divide(root, all);
+    root->product.all = root->division.forward ? all : NULL;
+    if (!code && !within) code = scale(root, squares);
     return code ? code : root->form->forward(root, within ? squares : NULL, to, &root->z);
 }
 
@@ -184,9 +189,11 @@ static int dot_rows(const struct bl_inverse_root *root, struct bl_mem *dz) {
                      BL_MEM(root->dots_w->mem));
 }
 
-int bl_inverse_root_backward(struct bl_inverse_root *root, const struct bl_root_gradient *g) {
+int bl_inverse_root_backward(struct bl_inverse_root *root, const struct bl_collectives *all,
+                             const struct bl_root_gradient *g) {
     struct bl_mem *dz = NULL, *direction = g->shares ? g->ddeconv : root->tangent[0];
     int code = 0, shares = 0;
+    root->product.all = root->division.backward ? all : NULL;
     if (!g->shares) {
         touch(root, 3);
         code = bl_launch(root->back_begin, over_rows(root), BL_MEM(g->ddeconv), BL_MEM(g->deconv),

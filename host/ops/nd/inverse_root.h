@@ -23,12 +23,18 @@ struct bl_inverse_root {
     struct bl_kernel *norm, *scale, *finish, *back_begin, *back_dots, *back_norm, *back_finish;
     struct bl_kernel *combine_first, *combine_last; // of root_five.c
     struct bl_kernel *add_unit;                     // of root_pairs.c
+    struct bl_kernel *variances, *back_variances;   // of root_variances.c
     struct {
         struct bl_kernel *iterate, *differentiate;
         int items; // of a group; 0: matrices are not small
     } small;       // of root_small.c
+    struct {
+        int ranks; // that it was decided for; 0: none
+        bool forward, backward;
+    } division; // of products: root_division.c
 };
 
+enum { BL_ROOT_VARIANCES = 0 }; // as n_iter: D = diag(S)^(-1/2), without an iteration
 /* In setup. last: a workspace of the forward pass of at least matrices*F*F that is free when the iteration begins. */
 void bl_inverse_root_setup(struct bl_inverse_root *root, struct bl_node *node, int matrices, int64_t features,
                            int n_iter, struct blanch_tensor *last);
@@ -39,11 +45,13 @@ struct bl_root_result {
     float momentum;
     struct bl_mem *deconv, *running;
 };
-/* From S in `s` and the sums of squares of its rows; leaves Z_K = D/scalars[2] in z. Where `to` is not NULL, the last
+/* `all`, in these and the gradient: the ranks that share S, NULL: there are no others. All make the same calls.
+ * From S in `s` and the sums of squares of its rows; leaves Z_K = D/scalars[2] in z. Where `to` is not NULL, the last
  * product may make that of it at once: then z is NULL. */
-int bl_inverse_root_iterate(struct bl_inverse_root *root, struct bl_mem *squares, const struct bl_root_result *to);
+int bl_inverse_root_iterate(struct bl_inverse_root *root, const struct bl_collectives *all, struct bl_mem *squares,
+                            const struct bl_root_result *to);
 /* The same from the W_0 that an earlier call has left in `s`. */
-int bl_inverse_root_iterate_again(struct bl_inverse_root *root);
+int bl_inverse_root_iterate_again(struct bl_inverse_root *root, const struct bl_collectives *all);
 /* From Z_K, if it is there. */
 int bl_inverse_root_finish(const struct bl_inverse_root *root, const struct bl_root_result *to);
 
@@ -62,7 +70,11 @@ struct bl_root_gradient {
     float mean_scale;
     struct bl_mem *dmean, *row_mean;
 };
-int bl_inverse_root_backward(struct bl_inverse_root *root, const struct bl_root_gradient *gradient);
+int bl_inverse_root_backward(struct bl_inverse_root *root, const struct bl_collectives *all,
+                             const struct bl_root_gradient *gradient);
+/* root_division.c, by the first iteration with other ranks: whether they divide the products. `s` is read, `last`
+ * written. */
+int bl_inverse_root_divide(struct bl_inverse_root *root, const struct bl_collectives *all);
 /* S of one matrix (F, F), as it was before the iteration. Waits for the device. */
 int bl_inverse_root_read(const struct bl_inverse_root *root, int matrix, float *s);
 

@@ -174,6 +174,7 @@ static const struct bl_field fields[] = {
     {"cov_sampling_stride", BL_FIELD_INT, ND(cov_sampling_stride), true},
     {"refresh", BL_FIELD_INT, ND(refresh), true},
     {"constant_grad", BL_FIELD_BOOL, ND(constant_grad), true},
+    {"variances", BL_FIELD_BOOL, ND(variances), true},
     {NULL},
 };
 

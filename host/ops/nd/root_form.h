@@ -47,8 +47,9 @@ int bl_root_small_differentiate(const struct bl_inverse_root *root, const struct
                                 struct bl_mem *direction, struct bl_mem **dz, int *shares);
 int64_t bl_inverse_root_step(const struct bl_inverse_root *root); // floats from one set of matrices to the next
 
-extern const struct bl_root_form bl_root_pairs; // any number of steps, two at a time
-extern const struct bl_root_form bl_root_five;  // five steps as a polynomial with six products
+extern const struct bl_root_form bl_root_pairs;     // any number of steps, two at a time
+extern const struct bl_root_form bl_root_five;      // five steps as a polynomial with six products
+extern const struct bl_root_form bl_root_variances; // of S's diagonal alone, exact
 
 static inline int bl_root_multiply(const struct bl_inverse_root *root, struct bl_symmetric_product product) {
     return bl_symmetric_multiply(&root->product, &product);

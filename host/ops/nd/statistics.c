@@ -309,21 +309,18 @@ static int64_t chunk_of(const struct bl_statistics *s, int64_t total, int64_t mo
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
-/* Sums over some chunks, of at most `most` of `size` floats, become sums over all ranks' chunks. */
+/* Sums over chunks, of `size` floats, become sums over all ranks' chunks. */
 static int sum_chunks(const struct bl_statistics *s, const struct bl_run *run, struct bl_mem *sums, int64_t size,
-                      int64_t *chunks, int64_t most) {
-    if (!run->all) return 0;
-    size_t floats = (size_t)(most - *chunks) * (size_t)size;
-    int code = floats ? bl_mem_fill(sums, sizeof(float) * (size_t)(*chunks * size), sizeof(float) * floats, 0) : 0;
-    *chunks = most;
-    return code ? code : bl_sum(run->all, s->node->dev, sums, 0, most * size);
+                      int64_t *chunks) {
+    struct bl_sums of_ranks = {.partial = sums, .chunks = *chunks, .size = size};
+    int code = bl_merge_sums(run->all, s->node->dev, &of_ranks);
+    *chunks = of_ranks.chunks;
+    return code;
 }
 
-/* 0 where several ranks share the sums, as they have no patch in common. Elsewhere than on a CPU the sums' launch finds
- * it. */
-static int take_pilot(const struct bl_statistics *s, const struct bl_run *run, int64_t patches) {
+/* Elsewhere than on a CPU the sums' launch finds it. */
+static int take_pilot(const struct bl_statistics *s, int64_t patches) {
     if (!bl_on_cpu(s->node->dev)) return 0;
-    if (run->all) return bl_mem_fill(s->pilot->mem, 0, bl_tensor_bytes(s->pilot), 0);
     return bl_launch_light(s->node->dev, s->kernel[PILOT], over_channels(s, s->taps), INPUT(s), GEOMETRY(s),
                            BL_I32(patches), BL_MEM(s->pilot->mem));
 }
@@ -332,22 +329,22 @@ int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float 
     s->before = run->all ? run->first_image : 0, s->whole = run->all ? run->whole : 0;
     int64_t patches = patches_of(s, run->n), items, chunk = chunk_of(s, patches, PATCH_CHUNKS, &items);
     int code = describe(s, run->n);
-    if (!code) code = take_pilot(s, run, patches);
+    if (!code) code = take_pilot(s, patches);
     if (!code)
-        code =
-            bl_launch_light(s->node->dev, s->kernel[SUM], over_taps(s, items), INPUT(s), GEOMETRY(s), BL_I32(patches),
-                            BL_I32(chunk), BL_I32(!run->all), BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem));
-    s->samples_of_all = (double)bl_statistics_count(s, run->n);
-    if (!code) code = bl_sum_host(run->all, &s->samples_of_all, 1);
-    if (!code) code = sum_chunks(s, run, s->partial->mem, s->taps * s->node->in[0]->c, &items, PATCH_CHUNKS);
+        code = bl_launch_light(s->node->dev, s->kernel[SUM], over_taps(s, items), INPUT(s), GEOMETRY(s),
+                               BL_I32(patches), BL_I32(chunk), BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem));
+    struct bl_sums sums = {s->partial->mem, s->pilot->mem, items, s->taps * s->node->in[0]->c, (double)patches};
+    if (!code) code = bl_merge_sums(run->all, s->node->dev, &sums);
     if (code) return code;
+    s->samples_of_all = sums.rows * s->samples.interleave;
     int64_t count = s->samples.matrices * s->features;
     int each = bl_on_cpu(s->node->dev) ? 64 : 1;
     struct bl_range range = bl_on_cpu(s->node->dev) ? BL_GROUPS1(1, (size_t)((count + each - 1) / each))
                                                     : bl_tree_rows(s->node->dev, count);
     return bl_launch_light(s->node->dev, s->kernel[MEAN], range, BL_MEM(s->pilot->mem), BL_MEM(s->partial->mem),
-                           BL_I32(items), GEOMETRY(s), BL_F32(1.0 / s->samples_of_all), BL_F32(momentum), BL_I32(each),
-                           BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem), BL_MEM(s->mean->mem), BL_MEM(running));
+                           BL_I32(sums.chunks), GEOMETRY(s), BL_F32(1.0 / s->samples_of_all), BL_F32(momentum),
+                           BL_I32(each), BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem), BL_MEM(s->mean->mem),
+                           BL_MEM(running));
 }
 
 /* Samples of a part; those beyond the last are zero. */
@@ -372,14 +369,14 @@ int bl_statistics_gather(struct bl_statistics *s, int images) {
 static int covariance_depthwise(struct bl_statistics *s, const struct bl_run *run, float eps,
                                 struct bl_mem *covariance) {
     int64_t patches = patches_of(s, run->n), chunk = (patches + s->splits - 1) / s->splits,
-            items = (patches + chunk - 1) / chunk;
+            items = (patches + chunk - 1) / chunk, pairs = s->features * (s->features + 1) / 2;
     size_t vectors = (size_t)(s->node->in[0]->c / s->vec_channels);
     struct bl_range range =
         bl_on_cpu(s->node->dev) ? BL_GROUPS1(vectors, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
     bl_work(s->node->dev, (double)patches * s->samples.matrices * (double)s->features * (double)(s->features + 1), 0);
     int code = bl_launch(s->kernel[COVARIANCE_DEPTHWISE], range, INPUT(s), GEOMETRY(s), BL_I32(patches), BL_I32(chunk),
                          BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem), BL_MEM(s->parts->mem));
-    if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &items, s->splits);
+    if (!code) code = sum_chunks(s, run, s->parts->mem, pairs * s->samples.matrices, &items);
     if (code) return code;
     return bl_launch_light(s->node->dev, s->kernel[COVARIANCE_LANES], over_rows(s), BL_MEM(s->parts->mem),
                            BL_I32(items), GEOMETRY(s), BL_F32(1.0 / s->samples_of_all), BL_F32(eps),
@@ -433,11 +430,11 @@ int bl_statistics_covariance(struct bl_statistics *s, const struct bl_run *run, 
     int64_t splits = s->splits;
     int code = bl_statistics_gather(s, run->n);
     if (!code) code = multiply_rows(s, run->n);
-    if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &splits, splits);
+    if (!code) code = sum_chunks(s, run, s->parts->mem, s->size, &splits);
     if (code) return code;
     const struct bl_range rows =
         bl_on_cpu(s->node->dev) ? over_rows(s) : bl_tree_rows(s->node->dev, s->samples.matrices * s->features);
-    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], rows, BL_MEM(s->parts->mem), BL_I32(s->splits),
+    return bl_launch_light(s->node->dev, s->kernel[COVARIANCE], rows, BL_MEM(s->parts->mem), BL_I32(splits),
                            GEOMETRY(s), BL_F32(eps), BL_I32(rows_each(s)), BL_MEM(covariance), BL_MEM(s->squares->mem));
 }
 
@@ -446,7 +443,7 @@ int bl_statistics_squares(struct bl_statistics *s, const struct bl_run *run, str
     int64_t patches = patches_of(s, run->n), chunk = chunk_of(s, patches, BL_SQUARE_CHUNKS, chunks);
     int code = bl_launch_light(s->node->dev, s->kernel[SQUARES], over_channels(s, *chunks), INPUT(s), GEOMETRY(s),
                                BL_I32(patches), BL_I32(chunk), BL_MEM(mean), BL_MEM(sums));
-    return code ? code : sum_chunks(s, run, sums, s->node->in[0]->c, chunks, BL_SQUARE_CHUNKS);
+    return code ? code : sum_chunks(s, run, sums, s->node->in[0]->c, chunks);
 }
 
 /* --- backward --------------------------------------------------------------------------------- */

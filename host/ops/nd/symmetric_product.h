@@ -15,8 +15,12 @@ struct bl_symmetric {
     struct bl_node *node;
     int matrices;
     int64_t n;
-    struct blanch_tensor *shape; // what the kernel knows of it
-    struct bl_kernel *product;
+    struct blanch_tensor *shape, *divided_shape; // what the kernels know of it
+    struct bl_kernel *product, *give, *take;
+    /* NULL: this rank computes products alone. Else each rank, all of which ask for the same product, computes a part
+     * of C and gets the others': on CPUs, after bl_symmetric_divide. Element by element it is computed alike, so that
+     * like devices come to the same bits either way. */
+    const struct bl_collectives *all;
 };
 struct bl_symmetric_product {
     struct bl_mem *a, *b, *a2, *b2; // a2 NULL: one pair alone
@@ -35,6 +39,7 @@ struct bl_symmetric_product {
 
 void bl_symmetric_setup(struct bl_symmetric *s, struct bl_node *node, int matrices, int64_t n); // in setup
 int bl_symmetric_prepare(struct bl_symmetric *s);
+int bl_symmetric_divide(struct bl_symmetric *s, int ranks); // what products need that so many ranks divide
 bool bl_symmetric_has_also(const struct bl_symmetric *s);
 int bl_symmetric_multiply(const struct bl_symmetric *s, const struct bl_symmetric_product *p);
 

@@ -58,8 +58,8 @@ int bl_whitening_setup(struct bl_node *node, const struct bl_nd_attrs *attrs, co
     bl_refresh_setup(&w->refresh, node, &w->attrs, &w->statistics);
     if (!bl_node_training(node)) return 0;
     w->deconv = bl_node_workspace(node, BL_LIFE_PINNED, w->statistics.size);
-    bl_inverse_root_setup(&w->root, node, samples->matrices, w->statistics.features, attrs->n_iter,
-                          w->statistics.parts);
+    bl_inverse_root_setup(&w->root, node, samples->matrices, w->statistics.features,
+                          attrs->variances ? BL_ROOT_VARIANCES : attrs->n_iter, w->statistics.parts);
     return 0;
 }
 
@@ -119,7 +119,7 @@ static int compute(struct bl_whitening *w, const struct bl_run *run, const struc
     if (code) return code;
     bl_node_phase(w->node, BL_INVERSE_SQRT);
     const struct bl_root_result to = {w->attrs.momentum, step->deconv, w->running_deconv->data.mem};
-    code = bl_inverse_root_iterate(&w->root, w->statistics.squares->mem, w->refresh.reuses ? NULL : &to);
+    code = bl_inverse_root_iterate(&w->root, run->all, w->statistics.squares->mem, w->refresh.reuses ? NULL : &to);
     if (!code && w->refresh.reuses) code = bl_refresh_compare(&w->refresh, w->root.z, w->root.scalars->mem);
     return code ? code : bl_inverse_root_finish(&w->root, &to);
 }
@@ -131,7 +131,7 @@ static int recompute(struct bl_whitening *w, const struct bl_run *run, const str
     int code = bl_statistics_gather(&w->statistics, run->n);
     if (code) return code;
     bl_node_phase(w->node, BL_INVERSE_SQRT);
-    return bl_inverse_root_iterate_again(&w->root);
+    return bl_inverse_root_iterate_again(&w->root, run->all);
 }
 
 int bl_whitening_forward(struct bl_whitening *w, const struct bl_run *run, const struct bl_nd_step *step) {
@@ -163,7 +163,7 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, cons
                                               .mean_scale = (float)(1.0 / s->samples_of_all),
                                               .dmean = g->mean,
                                               .row_mean = s->dmean->mem};
-    int code = bl_inverse_root_backward(&w->root, &gradient);
+    int code = bl_inverse_root_backward(&w->root, run->all, &gradient);
     if (!code && !gradient.parts) code = bl_statistics_back_mean(s, g->mean);
     return code ? code : bl_statistics_backward(s, run->n);
 }
