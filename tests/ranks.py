@@ -267,8 +267,8 @@ def test_a_killed_rank():
     check(len(done.stderr.splitlines()) == 1, done.stderr)
     train(2, '--resume', '--quiet', '--out', path('killed'))
     train(1, *args, '--out', fresh('whole'))
-    worst, loss = differences('whole', 'killed')
-    check(worst < 1e-2 and loss < 1e-2, 'differ by %g, %g' % (worst, loss))
+    worst, loss = differences('whole', 'killed')      # a parameter near 0 drifts by part of its size
+    check(worst < 0.1 and loss < 1e-3, 'differ by %g, %g' % (worst, loss))
 
 
 def test_a_rank_that_fails():
@@ -312,6 +312,11 @@ def test_refused():
         done = end(start(command(3, *few, *args)))
         said = own_lines(done.stderr)
         check(done.returncode == 2 and len(said) == 1 and words in said[0], '%s: %s' % (args, done.stderr))
+    for devices in '0:0,', ',0:0', '0:0,,0:0':
+        done = end(start([BLANCH, 'train', *map(str, few), '--devices', devices]))
+        said = own_lines(done.stderr)
+        check(done.returncode == 2 and len(said) == 1 and 'an entry is empty' in said[0],
+              '%s: %s' % (devices, done.stderr))
     check(not os.path.exists(path('never')), 'a folder is left')
 
 

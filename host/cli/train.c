@@ -170,6 +170,9 @@ static int run(int argc, char **argv) {
     if (!code && !help) {
         bl_end_in_order();
         if (call.devices) return start(&call, ranks, argc, argv);
+        if (ranks <= 1 && (o->shares || o->device_per_rank))
+            bl_progress_line(NULL, "warning: --%s has no effect: there is one rank",
+                             o->shares ? "shares" : "device-per-rank");
         screen.quiet = call.quiet;
         struct bl_first_use use = {.quiet = call.quiet || rank};
         bl_first_use_init(&use, call.common.no_tune);
