@@ -312,6 +312,14 @@ def test_refused():
         done = end(start(command(3, *few, *args)))
         said = own_lines(done.stderr)
         check(done.returncode == 2 and len(said) == 1 and words in said[0], '%s: %s' % (args, done.stderr))
+    whole = command(2, *few)
+    at = whole.index('-n')
+    other = whole[at + 2:]
+    for more in ('--lr', '0.5'), ('--model', 'vgg11'), ('--steps', '2'), ('--sync-stats',):
+        done = end(start([*whole[:at], '-n', '1', *other, ':', '-n', '1', *other, *more]))
+        said = own_lines(done.stderr)
+        check(done.returncode == 2 and len(said) == 1 and 'different options' in said[0],
+              '%s: %s' % (more, done.stderr))
     for devices in '0:0,', ',0:0', '0:0,,0:0':
         done = end(start([BLANCH, 'train', *map(str, few), '--devices', devices]))
         said = own_lines(done.stderr)

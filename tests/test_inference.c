@@ -145,11 +145,41 @@ static void run_slices(void **state) {
     blanch_network_free(many), blanch_network_free(single);
 }
 
+/* What 8 bits keep, with and without a sign, at odd sizes and batch 1: ties to even, both ends, a NaN passes. */
+static void run_eight_bits(void **state) {
+    const struct bl_fake_quantize_attrs ranges[] = {{0.5f, 3, 0, 255}, {0.125f, -7, -128, 127}};
+    for (int r = 0; r < 2; r++) {
+        const struct bl_fake_quantize_attrs *a = &ranges[r];
+        enum { C = 5, H = 3, W = 7, COUNT = C * H * W };
+        struct bl_graph *graph;
+        float in[COUNT], out[COUNT];
+        check(bl_graph_create(&graph, device, 1, true));
+        struct blanch_tensor *x = bl_graph_input(graph, C, H, W);
+        assert_non_null(bl_graph_add(graph, "fake_quantize", NULL, a, &x, 1));
+        check(bl_graph_finish(graph, 0));
+        for (int i = 0; i < COUNT; i++)
+            in[i] = i == 4 ? NAN : a->scale * (float)(i % 3 ? 0.5 * i : 60.3 * normal(4, (uint64_t)i));
+        check(bl_tensor_write(graph, bl_graph_in(graph), 1, in));
+        check(bl_graph_forward(graph, 1, false));
+        check(bl_tensor_read(graph, bl_graph_out(graph), 1, out));
+        for (int i = 0; i < COUNT; i++) {
+            const double q =
+                fmin(fmax(nearbyint((double)in[i] / (double)a->scale) + a->zero_point, a->quant_min), a->quant_max);
+            if (isnan(in[i]))
+                assert_true(isnan(out[i]));
+            else
+                assert_true((double)out[i] == (q - a->zero_point) * (double)a->scale); // powers of two: exact
+        }
+        bl_graph_free(graph);
+    }
+}
+
 int main(int argc, char **argv) {
     setenv("BLANCH_POISON", "1", 1);
     int failed = open_test_device(&device);
-    struct CMUnitTest tests[BL_COUNT(rows) + 1] = {
-        [BL_COUNT(rows)] = {"slices of a batch", run_slices, NULL, NULL, NULL}};
+    struct CMUnitTest tests[BL_COUNT(rows) + 2] = {
+        [BL_COUNT(rows)] = {"slices of a batch", run_slices, NULL, NULL, NULL},
+        [BL_COUNT(rows) + 1] = {"what 8 bits keep", run_eight_bits, NULL, NULL, NULL}};
     for (int i = 0; i < BL_COUNT(rows); i++)
         tests[i] = (struct CMUnitTest){rows[i].title, run_case, NULL, NULL, &rows[i]};
     if (argc > 1) cmocka_set_test_filter(argv[1]);

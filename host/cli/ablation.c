@@ -32,7 +32,7 @@ static int settings(const struct run *r, int model, int setting, int sweep, stru
 }
 
 /* Before any is trained, all are looked at. */
-static int check(const struct run *r, int model, int setting, int sweep) {
+static int check(struct run *r, int model, int setting, int sweep, int seed) {
     struct bl_train_call call;
     struct blanch_model *opened = NULL;
     enum blanch_norm norm;
@@ -40,11 +40,11 @@ static int check(const struct run *r, int model, int setting, int sweep) {
     int code = settings(r, model, setting, sweep, &call);
     if (!code) code = bl_common_model(&call.common, &opened, &norm);
     bl_model_free(opened);
-    bl_ablation_name(r->a, model, setting, sweep, 0, name);
+    bl_ablation_name(r->a, model, setting, sweep, seed, name);
     return code ? bl_fail_in(code, "%s, %s", r->a->path, name) : 0;
 }
 
-static int look(const struct run *r, int model, int setting, int sweep, int seed) {
+static int look(struct run *r, int model, int setting, int sweep, int seed) {
     struct bl_cell *cell = bl_ablation_cell(r->a, model, setting, sweep, seed);
     char name[200];
     bl_ablation_name(r->a, model, setting, sweep, seed, name);
@@ -117,14 +117,6 @@ static int each(struct run *r, bool swept, int (*call)(struct run *, int, int, i
     return 0;
 }
 
-static int check_one(struct run *r, int model, int setting, int sweep, int seed) {
-    return check(r, model, setting, sweep);
-}
-
-static int look_at(struct run *r, int model, int setting, int sweep, int seed) {
-    return look(r, model, setting, sweep, seed);
-}
-
 static int count_open(struct run *r, int model, int setting, int sweep, int seed) {
     r->open += bl_ablation_cell(r->a, model, setting, sweep, seed)->state < BL_CELL_DONE;
     return 0;
@@ -136,7 +128,7 @@ static int look_at_all(struct run *r) {
         for (int s = 0; s < a->settings; s++)
             for (int k = 0; k < a->sweeps; k++)
                 for (int seed = 0; seed < a->seeds; seed++) {
-                    int code = look_at(r, m, s, k, seed);
+                    int code = look(r, m, s, k, seed);
                     if (code) return code;
                 }
     return 0;
@@ -200,7 +192,7 @@ int bl_ablation_run(const struct bl_ablation_call *call, cJSON *given, int *stat
     char *kept = bl_format("%s/ablation.json", call->out);
     int code = a && kept ? bl_ablation_read(a, call->path ? call->path : kept, call->data, call->steps) : BLANCH_ENOMEM;
     if (!code && !a->data && !call->show) code = bl_fail(BLANCH_EUSAGE, "--data is missing: %s has none", a->path);
-    if (!code) code = each(&r, true, check_one);
+    if (!code) code = each(&r, true, check);
     if (!code) code = look_at_all(&r);
     if (!code && !call->show) {
         code = bl_study_lock(&lock, call->out);

@@ -269,20 +269,15 @@ static void put_words(const struct bl_ablation_value *value, char *name, size_t 
     }
 }
 
-/* Of a text, where a name would be too long for a file's. */
-static uint32_t hash(const char *text) {
-    uint32_t value = 2166136261u;
-    for (; *text; text++) value = (value ^ (unsigned char)*text) * 16777619u;
-    return value;
-}
-
 void bl_ablation_name(const struct bl_ablation *a, int model, int setting, int sweep, int seed, char name[200]) {
     enum { MOST = 150 };
     char text[1024] = "";
     const char *slash = strrchr(a->model[model], '/');
     snprintf(text, sizeof text, "%.60s", slash ? slash + 1 : a->model[model]);
     for (int i = 0; i < a->axes; i++) put_words(bl_ablation_value(a, i, setting, sweep), text, sizeof text);
-    if (strlen(text) > MOST) snprintf(text + MOST - 10, sizeof text - MOST + 10, "~%08x", (unsigned)hash(text));
+    if (strlen(text) > MOST)
+        snprintf(text + MOST - 10, sizeof text - MOST + 10, "~%08x",
+                 (unsigned)bl_hash(BL_HASH_START, text, strlen(text)));
     snprintf(name, 200, "%.*s,%lld%s,seed%d", MOST, text, a->steps ? (long long)a->steps : (long long)a->epochs,
              a->steps ? "" : "epochs", a->seed[seed]);
 }

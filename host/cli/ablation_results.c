@@ -77,23 +77,17 @@ struct bl_ablation_row bl_ablation_row(const struct bl_ablation *a, int model, i
 
 /* --- for people ------------------------------------------------------------------------------- */
 
-static void print_number(double value, int width, const char *format) {
-    char text[32];
-    snprintf(text, sizeof text, format, value);
-    printf(" %*s", width, isnan(value) ? "-" : text);
-}
-
 static void print_row(const struct bl_ablation *a, int model, int setting) {
     const struct bl_ablation_row row = bl_ablation_row(a, model, setting);
     char text[TEXT], sweep[TEXT] = "";
     bl_ablation_setting(a, setting, text, sizeof text);
     if (row.best >= 0) bl_ablation_sweep(a, row.best, sweep, sizeof sweep);
     printf("%-12s %-44s %-28s %5d", bl_shown(a->model[model]), bl_shown(text), bl_shown(sweep), row.done);
-    print_number(row.top1, 7, "%.2f");
-    print_number(row.spread, 6, "%.2f");
-    print_number(row.against, 8, "%+.2f");
-    print_number(row.error, 6, "%.2f");
-    print_number(row.step_ms, 9, "%.1f");
+    bl_print_number(row.top1, 7, "%.2f");
+    bl_print_number(row.spread, 6, "%.2f");
+    bl_print_number(row.against, 8, "%+.2f");
+    bl_print_number(row.error, 6, "%.2f");
+    bl_print_number(row.step_ms, 9, "%.1f");
     if (row.diverged) printf("  %d diverged", row.diverged);
     putchar('\n');
 }

@@ -1,6 +1,7 @@
 /* Printing what comes from outside, and errors. */
 #include "base/text.h"
 #include "cli.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,12 @@ const char *bl_shown(const char *text) {
     }
     bl_text_show(ring[at].data, need, text);
     return ring[at].data;
+}
+
+void bl_print_number(double value, int width, const char *format) {
+    char text[32];
+    snprintf(text, sizeof text, format, value);
+    printf(" %*s", width, isnan(value) ? "-" : text);
 }
 
 /* The message's later lines (a compiler's log) stay out of the one line that an error is. */

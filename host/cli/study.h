@@ -56,6 +56,8 @@ struct bl_cell_place {
 int bl_cell_run(struct bl_cell *cell, const struct bl_cell_place *place, const struct bl_train_options *o, int *status);
 /* What a process left that was killed when it had a result: no other process opens that run any more. */
 int bl_cell_clear(const char *out, const char *name);
+/* After a blank; NAN is "-". format takes the one number. */
+void bl_print_number(double value, int width, const char *format);
 void bl_study_say_time(char *text, size_t size, double seconds); // "; about 5 min left in all"; NAN, negative: ""
 int bl_study_lock(struct bl_lock *lock, const char *out);        // two at once would train the same cells
 

@@ -87,12 +87,6 @@ static double published_overhead(const struct row *row) {
 
 /* --- for people ----------------------------------------------------------------------------- */
 
-static void print_number(double value, int width, const char *format) {
-    char text[32];
-    snprintf(text, sizeof text, format, value);
-    printf(" %*s", width, isnan(value) ? "-" : text);
-}
-
 static void print_length(const struct bl_cell *cell) {
     char text[32];
     if (cell->steps)
@@ -117,15 +111,15 @@ static void print_row(const struct row *row, const struct row *bn) {
     printf("%-9s %-20s", bl_shown(row->cell->dataset), bl_shown(row->cell->network));
     print_length(row->cell);
     printf(" %-4s %4d", bl_shown(row->cell->norm), row->done);
-    print_number(row->test, 7, "%.2f");
-    print_number(original(row), 7, "%.2f");
+    bl_print_number(row->test, 7, "%.2f");
+    bl_print_number(original(row), 7, "%.2f");
     printf(" %-6s", mark(row->test, original(row)));
-    print_number(reproduced(row), 7, "%.2f");
+    bl_print_number(reproduced(row), 7, "%.2f");
     printf(" %-6s", mark(row->test, reproduced(row)));
-    print_number(row->train, 7, "%.2f");
-    print_number(row->seconds / 60, 8, "%.1f");
-    print_number(overhead(bn, row), 8, "%+.0f %%");
-    print_number(published_overhead(row), 8, "%+.0f %%");
+    bl_print_number(row->train, 7, "%.2f");
+    bl_print_number(row->seconds / 60, 8, "%.1f");
+    bl_print_number(overhead(bn, row), 8, "%+.0f %%");
+    bl_print_number(published_overhead(row), 8, "%+.0f %%");
     print_state(row);
     putchar('\n');
 }

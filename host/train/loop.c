@@ -168,7 +168,7 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
     const struct bl_train_options *given = &own;
     run->ranks = options->ranks;
     int code = options->config ? bl_config_take(&own, &run->asked) : 0;
-    if (code || (code = bl_run_meet(run, bl_run_enter(run, given))) || (code = bl_run_resolve(run, given)) ||
+    if (code || (code = bl_run_meet(run, given, bl_run_enter(run, given))) || (code = bl_run_resolve(run, given)) ||
         (code = run->o.tensorboard ? bl_tensorboard_check() : 0) || (code = open_data(run)) ||
         (code = bl_run_check_former(run)) || (code = open_device(run)))
         return code;

@@ -1,5 +1,6 @@
 #include "train/ranks.h"
 #include "graph/phase.h"
+#include "train/settings.h"
 #include "train/answers.h"
 #include "io/files.h"
 #include <stdlib.h>
@@ -22,12 +23,32 @@ int bl_run_agree_to_stop(const struct run *run, bool *stops) {
     return code;
 }
 
-int bl_run_meet(struct run *run, int code) {
+/* Of what was asked for, but what a rank may have for itself; exact as a double, and its square. */
+static double hash_of(const struct bl_train_options *given) {
+    static const char *const own[] = {"device", "max_alloc", "cache", "tensorboard"};
+    uint64_t hash = BL_HASH_START;
+    for (const struct bl_setting *s = bl_settings; s->key; s++) {
+        bool shared = bl_setting_given(given, s);
+        for (int i = 0; i < BL_COUNT(own); i++) shared = shared && strcmp(s->key, own[i]) != 0;
+        cJSON *value = shared ? bl_setting_json(given, s) : NULL;
+        char *text = value ? cJSON_PrintUnformatted(value) : NULL;
+        if (text) hash = bl_hash(bl_hash(hash, s->key, strlen(s->key)), text, strlen(text));
+        cJSON_free(text);
+        cJSON_Delete(value);
+    }
+    if (given->shares) hash = bl_hash(hash, given->shares, strlen(given->shares));
+    return (double)((hash ^ hash >> 32) & 0xfffff) + (given->resume ? 0x100000 : 0);
+}
+
+int bl_run_meet(struct run *run, const struct bl_train_options *given, int code) {
     if (!run->ranks || code) return code;
     if ((code = bl_staged_open(&run->staged, &run->ranks->all))) return code;
     const bool first = !run->ranks->rank;
-    double found[] = {first ? run->found : 0, first && run->lock.taken};
+    const double hash = hash_of(given), ranks = run->ranks->ranks;
+    double found[] = {first ? run->found : 0, first && run->lock.taken, hash, hash * hash};
     code = bl_sum_host(all_of(run), found, BL_COUNT(found));
+    if (!code && found[3] * ranks != found[2] * found[2]) // all are equal where they are their mean
+        return bl_fail(BLANCH_EUSAGE, "ranks were started with different options: give all of them the same");
     run->found = (enum bl_found)found[0], run->entered = found[1] > 0;
     return code;
 }

@@ -6,7 +6,7 @@
 #include "train/run.h"
 
 /* Before anything else is done: what rank 0 found in the directory is known to all. code: of rank 0's look. */
-int bl_run_meet(struct run *run, int code);
+int bl_run_meet(struct run *run, const struct bl_train_options *given, int code);
 /* The device of this rank: run->o.device. BLANCH_EUSAGE: there are not enough. */
 int bl_run_choose_device(struct run *run);
 /* The device is open: the table of ranks is complete. */
