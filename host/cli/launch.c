@@ -31,12 +31,16 @@ static int own_path(char *path, size_t size) {
     return 0;
 }
 
+static const char *starter(void) {
+    const char *given = getenv("BLANCH_MPIEXEC");
+    return given && *given ? given : bl_ranks_starter();
+}
+
 /* mpiexec's own: ranks may be more than cores, whose use is the devices' matter, and those that live say what they lack
  * when one is lost. */
 static int add_starter(const char **to, char count[16]) {
-    const char *given = getenv("BLANCH_MPIEXEC"), *program = given && *given ? given : bl_ranks_starter();
     int n = 0;
-    to[n++] = program;
+    to[n++] = starter();
     for (const char *const *option = bl_ranks_starter_options(); *option; option++) to[n++] = *option;
     to[n++] = "-n", to[n++] = count;
     return n;
@@ -157,8 +161,10 @@ static void pass_on(struct lines *l, int from, int to) {
 
 static int status_of(const struct lines *l, int status) {
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-    if (code == 0 || ((code <= 3 || code == 130) && l->told)) return code;
-    if (!l->told && l->first)
+    if (((code <= 3 || code == 130) && l->told) || (code == 0 && l->processes)) return code;
+    if (code == 0)
+        fprintf(stderr, "blanch: %s has started no ranks\n", starter());
+    else if (!l->told && l->first)
         fprintf(stderr, "blanch: %s is gone: killed, or out of memory\n", l->first->name);
     else if (!l->told)
         fprintf(stderr, "blanch: MPI has failed (status %d)%s%s\n", code, *l->noise ? ": " : "", l->noise);
