@@ -150,7 +150,8 @@ def smoothed(model, size):
 def test_ranks_equal_one():
     """Odd batches, a last one of 4 images, which three ranks still share."""
     small = ('--model', smoothed('smallcnn', '28'), '--quiet', '--data', data())
-    for more in (2, '--norm', 'bn', '--batch', 33, '--epochs', 2), (3, '--norm', 'nd', '--batch', 22, '--epochs', 1):
+    for more in ((2, '--norm', 'bn', '--batch', 33, '--epochs', 2), (3, '--norm', 'nd', '--batch', 22, '--epochs', 1),
+                 (2, '--norm', 'nd', '--batch', 24, '--epochs', 1, '--shares', '3,1')):
         tap.say('# %s: differs by %.1e' % (more[1:], compare(more[0], *small, *more[1:], most=5e-5)))
 
 
