@@ -20,7 +20,7 @@ from typing import Any, Callable, Optional
 
 from . import errors, structs
 
-VERSION = '0.1.0'
+VERSION = '1.0.0'
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAME = 'libblanch.dylib' if sys.platform == 'darwin' else 'libblanch.so'
 LOG = ctypes.CFUNCTYPE(None, c_void_p, c_char_p)
