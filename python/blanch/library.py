@@ -115,7 +115,10 @@ def load(path: str) -> ctypes.CDLL:
         loaded = ctypes.CDLL(path)
         version = loaded.blanch_version
     except OSError as error:
-        raise ImportError('%s: the library of Blanch cannot be loaded; BLANCH_LIBRARY says where it is' % error)
+        advice = 'BLANCH_LIBRARY says where it is'
+        if 'libOpenCL' in str(error):
+            advice = 'it needs an OpenCL loader (Debian: ocl-icd-libopencl1) and a driver'
+        raise ImportError('%s: the library of Blanch cannot be loaded; %s' % (error, advice))
     except AttributeError:
         raise ImportError('%s is no library of Blanch %s; BLANCH_LIBRARY says where one is' % (path, VERSION))
     version.restype = c_char_p
