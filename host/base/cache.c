@@ -20,7 +20,7 @@ static int make_path(char *path) {
         const char before = *end;
         if (before && before != '/') continue;
         *end = 0;
-        if (mkdir(path, 0700) && errno != EEXIST && !refused) refused = errno;
+        if (mkdirat(AT_FDCWD, path, 0700) && errno != EEXIST && !refused) refused = errno;
         *end = before;
         if (!before) return refused;
     }

@@ -48,7 +48,7 @@ static void note(struct doctor *d, char *text) {
 }
 
 /* A line of the report, which it frees; in JSON a key. "": nothing of the kind. */
-static void tell(struct doctor *d, const char *title, char *text) {
+static void put(struct doctor *d, const char *title, char *text) {
     char key[32];
     snprintf(key, sizeof key, "%s", title);
     if (strchr(key, ' ')) *strchr(key, ' ') = '_';
@@ -72,8 +72,8 @@ static void look_at_machine(struct doctor *d) {
     double load = NAN;
     if (getloadavg(&load, 1) != 1) load = NAN;
     if (!d->json) printf("blanch: %s%s%s\n", BLANCH_VERSION, *BLANCH_COMMIT ? ", " : "", BLANCH_COMMIT);
-    tell(d, "built with", bl_format("%s", BLANCH_PARTS));
-    tell(d, "system",
+    put(d, "built with", bl_format("%s", BLANCH_PARTS));
+    put(d, "system",
          bl_format("%s, kernel %s; %s, %.0f cores, %.1f GiB of memory; %.1f processes want a core", host->os,
                    host->kernel, *host->cpu ? host->cpu : "a processor of unknown name", host->cores,
                    host->memory / mib / 1024, load));
@@ -103,7 +103,7 @@ static void look_at_environment(struct doctor *d) {
         if (i >= BL_COUNT(told))
             note(d, bl_format("%s=%s changes which kernels run: unset it unless that is meant", name, value));
     }
-    tell(d, "environment", set);
+    put(d, "environment", set);
 }
 
 /* --- drivers ---------------------------------------------------------------------------------- */
@@ -152,7 +152,7 @@ static void look_at_cards(struct doctor *d) {
         }
     }
     free(entries);
-    tell(d, "cards", cards);
+    put(d, "cards", cards);
 }
 
 static void look_at_drivers(struct doctor *d) {
@@ -298,7 +298,7 @@ static void look_at_caches(struct doctor *d) {
     char *space = isnan(free_bytes) ? NULL : bl_format("%.0f MiB free", free_bytes / mib);
     if (space) text = append(text, "; ", space);
     free(space);
-    tell(d, "caches", text);
+    put(d, "caches", text);
     if (absent)
         find(d, bl_format("there is no cache: every start compiles and measures again; set XDG_CACHE_HOME to a folder "
                           "that this user alone can write"));

@@ -103,7 +103,7 @@ int bl_make_dirs(const char *path) {
         char end = *at;
         *at = 0;
         struct stat status;
-        if (mkdir(copy, 0777) && errno != EEXIST && errno != EROFS)
+        if (mkdirat(AT_FDCWD, copy, 0777) && errno != EEXIST && errno != EROFS)
             code = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: %s", copy, strerror(errno));
         else if (stat(copy, &status))
             code = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: %s", copy, strerror(errno));
@@ -187,7 +187,7 @@ FILE *bl_log_open(const char *path) {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     struct stat status;
     const bool failed = fd < 0 || fstat(fd, &status), regular = !failed && S_ISREG(status.st_mode);
-    FILE *file = regular ? fdopen(fd, "a") : NULL;
+    FILE *file = regular ? fdopen(fd, "ab") : NULL;
     if (file) return file;
     bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path,
             !failed && !regular ? "it is no file"
