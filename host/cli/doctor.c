@@ -70,13 +70,15 @@ static char *append(char *text, const char *separator, const char *more) {
 static void look_at_machine(struct doctor *d) {
     const struct bl_host *host = bl_host();
     double load = NAN;
+    char busy[64] = "";
     if (getloadavg(&load, 1) != 1) load = NAN;
+    if (!isnan(load)) snprintf(busy, sizeof busy, "; %.1f processes want a core", load);
     if (!d->json) printf("blanch: %s%s%s\n", BLANCH_VERSION, *BLANCH_COMMIT ? ", " : "", BLANCH_COMMIT);
     put(d, "built with", bl_format("%s", BLANCH_PARTS));
     put(d, "system",
-         bl_format("%s, kernel %s; %s, %.0f cores, %.1f GiB of memory; %.1f processes want a core", host->os,
-                   host->kernel, *host->cpu ? host->cpu : "a processor of unknown name", host->cores,
-                   host->memory / mib / 1024, load));
+        bl_format("%s, kernel %s; %s, %.0f cores, %.1f GiB of memory%s", host->os, host->kernel,
+                  *host->cpu ? host->cpu : "a processor of unknown name", host->cores, host->memory / mib / 1024,
+                  busy));
     if (load > host->cores)
         note(d, bl_format("the machine is busy (%.1f processes for %.0f cores): times that are measured now say "
                           "nothing; wait, or end what runs",

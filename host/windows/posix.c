@@ -17,15 +17,32 @@ static int errno_of(DWORD error) {
         DWORD error;
         int number;
     } known[] = {
-        {ERROR_FILE_NOT_FOUND, ENOENT},       {ERROR_PATH_NOT_FOUND, ENOENT},     {ERROR_INVALID_NAME, ENOENT},
-        {ERROR_BAD_NETPATH, ENOENT},          {ERROR_BAD_NET_NAME, ENOENT},       {ERROR_BAD_PATHNAME, ENOENT},
-        {ERROR_INVALID_DRIVE, ENOENT},        {ERROR_NOT_READY, ENOENT},          {ERROR_FILE_EXISTS, EEXIST},
-        {ERROR_ALREADY_EXISTS, EEXIST},       {ERROR_ACCESS_DENIED, EACCES},      {ERROR_SHARING_VIOLATION, EACCES},
-        {ERROR_WRITE_PROTECT, EROFS},         {ERROR_DIRECTORY, ENOTDIR},         {ERROR_DIR_NOT_EMPTY, ENOTEMPTY},
-        {ERROR_DISK_FULL, ENOSPC},            {ERROR_HANDLE_DISK_FULL, ENOSPC},   {ERROR_LOCK_VIOLATION, EWOULDBLOCK},
-        {ERROR_TOO_MANY_OPEN_FILES, EMFILE},  {ERROR_NOT_ENOUGH_MEMORY, ENOMEM},  {ERROR_FILENAME_EXCED_RANGE, ENAMETOOLONG},
-        {ERROR_INVALID_HANDLE, EBADF},        {ERROR_NOT_SAME_DEVICE, EXDEV},     {ERROR_NOT_SUPPORTED, ENOTSUP},
-        {ERROR_INVALID_PARAMETER, EINVAL},    {ERROR_INVALID_FUNCTION, EINVAL},
+        {ERROR_FILE_NOT_FOUND, ENOENT},
+        {ERROR_PATH_NOT_FOUND, ENOENT},
+        {ERROR_INVALID_NAME, ENOENT},
+        {ERROR_BAD_NETPATH, ENOENT},
+        {ERROR_BAD_NET_NAME, ENOENT},
+        {ERROR_BAD_PATHNAME, ENOENT},
+        {ERROR_INVALID_DRIVE, ENOENT},
+        {ERROR_NOT_READY, ENOENT},
+        {ERROR_FILE_EXISTS, EEXIST},
+        {ERROR_ALREADY_EXISTS, EEXIST},
+        {ERROR_ACCESS_DENIED, EACCES},
+        {ERROR_SHARING_VIOLATION, EACCES},
+        {ERROR_WRITE_PROTECT, EROFS},
+        {ERROR_DIRECTORY, ENOTDIR},
+        {ERROR_DIR_NOT_EMPTY, ENOTEMPTY},
+        {ERROR_DISK_FULL, ENOSPC},
+        {ERROR_HANDLE_DISK_FULL, ENOSPC},
+        {ERROR_LOCK_VIOLATION, EWOULDBLOCK},
+        {ERROR_TOO_MANY_OPEN_FILES, EMFILE},
+        {ERROR_NOT_ENOUGH_MEMORY, ENOMEM},
+        {ERROR_FILENAME_EXCED_RANGE, ENAMETOOLONG},
+        {ERROR_INVALID_HANDLE, EBADF},
+        {ERROR_NOT_SAME_DEVICE, EXDEV},
+        {ERROR_NOT_SUPPORTED, ENOTSUP},
+        {ERROR_INVALID_PARAMETER, EINVAL},
+        {ERROR_INVALID_FUNCTION, EINVAL},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (known[i].error == error) return known[i].number;
@@ -66,10 +83,12 @@ static int refused(DWORD attributes, int flags) {
 int bl_open(const char *path, int flags, ...) {
     static const char null[] = "/dev/null";
     const int way = flags & (O_RDONLY | O_WRONLY | O_RDWR);
-    const DWORD access = way == O_RDONLY ? GENERIC_READ : way == O_WRONLY ? GENERIC_WRITE : GENERIC_READ | GENERIC_WRITE;
+    const DWORD access = way == O_RDONLY   ? GENERIC_READ
+                         : way == O_WRONLY ? GENERIC_WRITE
+                                           : GENERIC_READ | GENERIC_WRITE;
     const DWORD create = (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) ? CREATE_NEW
-                         : flags & O_TRUNC                                  ? (flags & O_CREAT ? CREATE_ALWAYS : TRUNCATE_EXISTING)
-                                                                            : (flags & O_CREAT ? OPEN_ALWAYS : OPEN_EXISTING);
+                         : flags & O_TRUNC ? (flags & O_CREAT ? CREATE_ALWAYS : TRUNCATE_EXISTING)
+                                           : (flags & O_CREAT ? OPEN_ALWAYS : OPEN_EXISTING);
     const DWORD links = flags & O_NOFOLLOW ? FILE_FLAG_OPEN_REPARSE_POINT : 0;
     const HANDLE handle = CreateFileA(strcmp(path, null) ? path : "NUL", access, SHARED, NULL, create,
                                       FILE_ATTRIBUTE_NORMAL | FILE_FLAG_BACKUP_SEMANTICS | links, NULL);
@@ -186,7 +205,8 @@ static int lock_folder(int fd) {
                                       NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
     const DWORD error = GetLastError();
     free(path);
-    if (handle == INVALID_HANDLE_VALUE) return fail_with(error == ERROR_SHARING_VIOLATION ? EWOULDBLOCK : errno_of(error));
+    if (handle == INVALID_HANDLE_VALUE)
+        return fail_with(error == ERROR_SHARING_VIOLATION ? EWOULDBLOCK : errno_of(error));
     const int locked = _open_osfhandle((intptr_t)handle, _O_NOINHERIT);
     if (locked < 0) return CloseHandle(handle), -1;
     const int failed = _dup2(locked, fd);
@@ -302,7 +322,9 @@ struct dirent *readdir(DIR *dir) {
     }
     dir->first = false;
     const DWORD is = dir->found.dwFileAttributes;
-    dir->entry.d_type = is & FILE_ATTRIBUTE_REPARSE_POINT ? DT_UNKNOWN : is & FILE_ATTRIBUTE_DIRECTORY ? DT_DIR : DT_REG;
+    dir->entry.d_type = is & FILE_ATTRIBUTE_REPARSE_POINT ? DT_UNKNOWN
+                        : is & FILE_ATTRIBUTE_DIRECTORY   ? DT_DIR
+                                                          : DT_REG;
     strcpy(dir->entry.d_name, dir->found.cFileName);
     return &dir->entry;
 }

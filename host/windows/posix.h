@@ -16,7 +16,7 @@
 /* --- files ------------------------------------------------------------------------------------ */
 
 #define O_CLOEXEC 0x80 // _O_NOINHERIT
-#define O_NONBLOCK 0 // nothing waits: pipes have names of their own here
+#define O_NONBLOCK 0   // nothing waits: pipes have names of their own here
 #define O_DIRECTORY 0x1000000
 #define O_NOFOLLOW 0x2000000
 #define AT_FDCWD (-100)
@@ -25,7 +25,7 @@
 
 int bl_open(const char *path, int flags, ...); // always binary
 FILE *bl_fopen(const char *path, const char *mode);
-int fsync(int fd); // of a folder: nothing, which Windows writes through when it renames
+int fsync(int fd);               // of a folder: nothing, which Windows writes through when it renames
 int bl_remove(const char *path); // a file or an empty folder
 /* Takes the place of what is there, whole or not at all, and is on the disk then. Waits a second for who looks at
  * either (a virus scanner, an indexer). */
@@ -68,7 +68,7 @@ int flock(int fd, int how);
 struct bl_stat {
     uint64_t st_dev, st_ino;
     unsigned st_mode, st_nlink, st_uid, st_gid;
-    int64_t st_size;             // bytes
+    int64_t st_size;            // bytes
     int64_t st_mtime, st_ctime; // in Windows' units
 };
 int bl_stat(const char *path, struct bl_stat *status);
@@ -113,8 +113,7 @@ typedef struct {
 static inline int glob(const char *pattern, int flags, void *failed, glob_t *found) {
     return 1;
 }
-static inline void globfree(glob_t *found) {
-}
+static inline void globfree(glob_t *found) {}
 static inline int alphasort(const struct dirent **a, const struct dirent **b) {
     return 0;
 }
