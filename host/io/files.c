@@ -1,4 +1,5 @@
 #include "io/files.h"
+#include "base/path.h"
 #include "base/private.h"
 #include "io/json.h"
 
@@ -77,10 +78,9 @@ int bl_file_read(const char *path, char **data, size_t *size) {
 }
 
 int bl_file_read_beside(const char *path, const char *name, char **data, size_t *size) {
-    const char *slash = strrchr(path, '/');
-    if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+    if (!bl_path_is_name(name))
         return bl_fail(BLANCH_EINPUT, "%s: '%s' is not the name of a file beside it", path, name);
-    char *full = bl_format("%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, name);
+    char *full = bl_format("%.*s%s", (int)(bl_path_name(path) - path), path, name);
     int code = full ? read_up_to(full, UNLINKED, SIZE_MAX / 4, data, size) : BLANCH_ENOMEM;
     free(full);
     return code;
@@ -98,8 +98,8 @@ int bl_make_dirs(const char *path) {
     if (!copy) return BLANCH_ENOMEM;
     int code = 0;
     for (char *at = copy; !code && *at;) {
-        at += strspn(at, "/");
-        at += strcspn(at, "/");
+        at += strspn(at, bl_separators);
+        at += strcspn(at, bl_separators);
         char end = *at;
         *at = 0;
         struct stat status;

@@ -139,6 +139,8 @@ static inline int getloadavg(double *load, int count) {
 
 enum { _SC_NPROCESSORS_ONLN = 1 };
 long sysconf(int what);
-#define sigfillset(set) (*(set) = 0)
+static inline void sigfillset(sigset_t *set) {
+    *set = 0;
+}
 
 #endif
