@@ -184,12 +184,47 @@ int bl_remove(const char *path) {
     return (folder ? RemoveDirectoryA(path) : DeleteFileA(path)) ? 0 : fail();
 }
 
+/* malloc'd; NULL: there is none. */
+static wchar_t *full_path(const char *path) {
+    const int size = MultiByteToWideChar(CP_ACP, 0, path, -1, NULL, 0);
+    wchar_t *given = size > 0 ? malloc(sizeof *given * (size_t)size) : NULL;
+    const bool read = given && MultiByteToWideChar(CP_ACP, 0, path, -1, given, size);
+    const DWORD length = read ? GetFullPathNameW(given, 0, NULL, NULL) : 0;
+    wchar_t *full = length ? malloc(sizeof *full * length) : NULL;
+    if (full && !GetFullPathNameW(given, length, full, NULL)) free(full), full = NULL;
+    return free(given), full;
+}
+
+/* Whoever has `to` open: NTFS can since Windows 10 1607. */
+static bool replace_open(const char *from, const char *to) {
+    enum { REPLACE_IF_EXISTS = 1, POSIX_SEMANTICS = 2, RENAME_INFO_EX = 22 }; // FILE_RENAME_FLAG_*, FileRenameInfoEx
+    wchar_t *full = full_path(to);
+    const size_t bytes = full ? sizeof *full * wcslen(full) : 0, size = sizeof(FILE_RENAME_INFO) + bytes;
+    FILE_RENAME_INFO *info = full ? calloc(1, size) : NULL;
+    const HANDLE handle = info ? CreateFileA(from, DELETE | SYNCHRONIZE, SHARED, NULL, OPEN_EXISTING,
+                                             FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT, NULL)
+                               : INVALID_HANDLE_VALUE;
+    bool done = false;
+    if (handle != INVALID_HANDLE_VALUE) {
+        const DWORD flags = REPLACE_IF_EXISTS | POSIX_SEMANTICS;
+        memcpy(info, &flags, sizeof flags);
+        info->FileNameLength = (DWORD)bytes;
+        memcpy(info->FileName, full, bytes);
+        done = SetFileInformationByHandle(handle, (FILE_INFO_BY_HANDLE_CLASS)RENAME_INFO_EX, info, (DWORD)size);
+        CloseHandle(handle);
+    }
+    free(full), free(info);
+    return done;
+}
+
 int bl_rename(const char *from, const char *to) {
     enum { TRIES = 20, PAUSE_MS = 50 };
     for (int i = 1;; i++) {
         if (MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH)) return 0;
         const DWORD error = GetLastError();
-        if (i == TRIES || (error != ERROR_SHARING_VIOLATION && error != ERROR_ACCESS_DENIED)) return fail();
+        if (error != ERROR_SHARING_VIOLATION && error != ERROR_ACCESS_DENIED) return fail_with(errno_of(error));
+        if (replace_open(from, to)) return 0;
+        if (i == TRIES) return fail_with(errno_of(error));
         Sleep(PAUSE_MS);
     }
 }

@@ -27,8 +27,8 @@ int bl_open(const char *path, int flags, ...); // always binary
 FILE *bl_fopen(const char *path, const char *mode);
 int fsync(int fd);               // of a folder: nothing, which Windows writes through when it renames
 int bl_remove(const char *path); // a file or an empty folder
-/* Takes the place of what is there, whole or not at all, and is on the disk then. Waits a second for who looks at
- * either (a virus scanner, an indexer). */
+/* Takes the place of what is there, whole or not at all. Where the file system cannot do that while somebody reads it
+ * (NTFS can, FAT cannot), that is waited for a second, as for a virus scanner, and refused then. */
 int bl_rename(const char *from, const char *to);
 int bl_unlink(const char *path);
 int bl_isatty(int fd); // 1: a console
