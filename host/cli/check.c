@@ -1,5 +1,6 @@
 /* blanch check: runs conformance files, layers and training traces, on a device and holds the results against theirs.
  */
+#include "base/path.h"
 #include "cli/check.h"
 #include "cli/common.h"
 #include "io/files.h"
@@ -78,8 +79,7 @@ static int collect_one(struct files *files, const char *path) {
     struct stat info;
     size_t before = files->count;
     if (stat(path, &info) != 0) return bl_fail(BLANCH_EINPUT, "%s: no such file or folder", path);
-    const char *slash = strrchr(path, '/');
-    int code = S_ISDIR(info.st_mode) ? add_folder(files, path, "") : add_file(files, path, slash ? slash + 1 : path);
+    int code = S_ISDIR(info.st_mode) ? add_folder(files, path, "") : add_file(files, path, bl_path_name(path));
     if (!code && files->count == before) code = bl_fail(BLANCH_EINPUT, "%s: no file here ends in %s", path, ending);
     return code;
 }

@@ -48,7 +48,7 @@ static void note(struct doctor *d, char *text) {
 }
 
 /* A line of the report, which it frees; in JSON a key. "": nothing of the kind. */
-static void tell(struct doctor *d, const char *title, char *text) {
+static void put(struct doctor *d, const char *title, char *text) {
     char key[32];
     snprintf(key, sizeof key, "%s", title);
     if (strchr(key, ' ')) *strchr(key, ' ') = '_';
@@ -70,13 +70,15 @@ static char *append(char *text, const char *separator, const char *more) {
 static void look_at_machine(struct doctor *d) {
     const struct bl_host *host = bl_host();
     double load = NAN;
+    char busy[64] = "";
     if (getloadavg(&load, 1) != 1) load = NAN;
+    if (!isnan(load)) snprintf(busy, sizeof busy, "; %.1f processes want a core", load);
     if (!d->json) printf("blanch: %s%s%s\n", BLANCH_VERSION, *BLANCH_COMMIT ? ", " : "", BLANCH_COMMIT);
-    tell(d, "built with", bl_format("%s", BLANCH_PARTS));
-    tell(d, "system",
-         bl_format("%s, kernel %s; %s, %.0f cores, %.1f GiB of memory; %.1f processes want a core", host->os,
-                   host->kernel, *host->cpu ? host->cpu : "a processor of unknown name", host->cores,
-                   host->memory / mib / 1024, load));
+    put(d, "built with", bl_format("%s", BLANCH_PARTS));
+    put(d, "system",
+        bl_format("%s, kernel %s; %s, %.0f cores, %.1f GiB of memory%s", host->os, host->kernel,
+                  *host->cpu ? host->cpu : "a processor of unknown name", host->cores, host->memory / mib / 1024,
+                  busy));
     if (load > host->cores)
         note(d, bl_format("the machine is busy (%.1f processes for %.0f cores): times that are measured now say "
                           "nothing; wait, or end what runs",
@@ -103,7 +105,7 @@ static void look_at_environment(struct doctor *d) {
         if (i >= BL_COUNT(told))
             note(d, bl_format("%s=%s changes which kernels run: unset it unless that is meant", name, value));
     }
-    tell(d, "environment", set);
+    put(d, "environment", set);
 }
 
 /* --- drivers ---------------------------------------------------------------------------------- */
@@ -152,7 +154,7 @@ static void look_at_cards(struct doctor *d) {
         }
     }
     free(entries);
-    tell(d, "cards", cards);
+    put(d, "cards", cards);
 }
 
 static void look_at_drivers(struct doctor *d) {
@@ -298,7 +300,7 @@ static void look_at_caches(struct doctor *d) {
     char *space = isnan(free_bytes) ? NULL : bl_format("%.0f MiB free", free_bytes / mib);
     if (space) text = append(text, "; ", space);
     free(space);
-    tell(d, "caches", text);
+    put(d, "caches", text);
     if (absent)
         find(d, bl_format("there is no cache: every start compiles and measures again; set XDG_CACHE_HOME to a folder "
                           "that this user alone can write"));

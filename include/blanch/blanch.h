@@ -26,7 +26,9 @@ extern "C" {
 #pragma GCC visibility push(default)
 #endif
 
-#if defined __GNUC__
+#if defined __MINGW32__ // where printf stands for an older one
+#define BLANCH_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
+#elif defined __GNUC__
 #define BLANCH_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define BLANCH_PRINTF(text, first)

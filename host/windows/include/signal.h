@@ -1,0 +1,2 @@
+#include_next <signal.h>
+#include "windows/posix.h"
