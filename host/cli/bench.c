@@ -102,7 +102,7 @@ static int measure(struct bench *b) {
 
 static int fill_result(const struct bench *b, double step, double least, struct bl_result *result) {
     const struct bl_network_options *n = &b->timed.net->options;
-    result->header = bl_header_now("bench", 2, blanch_device_info(b->dev));
+    result->header = bl_header_now("bench", blanch_device_info(b->dev));
     result->settings = bl_options_json(b->common.options);
     snprintf(result->model, sizeof result->model, "%s", n->model);
     result->batch = n->batch;

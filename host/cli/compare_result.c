@@ -47,7 +47,7 @@ static int add_run(const struct bl_compare *c, const struct bl_compare_run *run,
 }
 
 int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
-    result->header = bl_header_now("compare", 2, blanch_device_info(c->device[0]));
+    result->header = bl_header_now("compare", blanch_device_info(c->device[0]));
     snprintf(result->model, sizeof result->model, "%s", c->common.model);
     snprintf(result->augment, sizeof result->augment, "%s", bl_augment_name(c->view.augment));
     result->batch = c->common.batch;

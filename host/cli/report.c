@@ -66,7 +66,7 @@ static int check_version(const struct report *r, const struct bl_result *result)
 }
 
 static int print_json(const struct report *r) {
-    cJSON *json = bl_document("report", 2, NULL, bl_options_json(r->options));
+    cJSON *json = bl_document("report", NULL, bl_options_json(r->options));
     cJSON *list = cJSON_AddArrayToObject(json, "documents");
     for (int i = 0; i < r->count; i++) cJSON_AddItemToArray(list, bl_result_json(&r->result[i]));
     return bl_print_json(json);

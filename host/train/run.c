@@ -355,7 +355,7 @@ cJSON *bl_run_settings(const struct run *run) {
 
 /* The settings stand at the top too, where files of format 1 have them. */
 cJSON *bl_run_config_json(const struct run *run) {
-    cJSON *asked = bl_run_settings(run), *json = bl_document("train", 2, blanch_device_info(run->dev), asked);
+    cJSON *asked = bl_run_settings(run), *json = bl_document("train", blanch_device_info(run->dev), asked);
     for (const cJSON *item = asked ? asked->child : NULL; item; item = item->next)
         if (!cJSON_GetObjectItem(json, item->string))
             cJSON_AddItemToObject(json, item->string, cJSON_Duplicate(item, true));

@@ -10,6 +10,7 @@ from . import options
 from .errors import InputError
 
 LOG = logging.getLogger('blanch')
+FORMAT = 2      # of a run's config.json, as host/io/document.c has it
 NETWORK = ('model', 'norm', 'batch', 'device', *options.UPDATE, *options.ND, *options.OTHERS)
 FIT = ('data', 'epochs', 'lr', 'schedule', 'warmup', 'warmup_epochs', 'seed', 'augment', 'auto_augment', 'random_erase',
        'normalise', 'mixup', 'cutmix', 'early_stop', 'save_every', 'keep', 'val_split', 'split_file', 'cache')
@@ -30,6 +31,10 @@ def _read(path: Any) -> dict[str, Any]:
         raise InputError('%s: %s' % (path, error)) from None
     if not isinstance(found, dict):
         raise InputError('%s: holds no settings by their names' % (path,))
+    if isinstance(found.get('format'), (int, float)) and found['format'] > FORMAT:
+        by = found.get('blanch')
+        raise InputError('%s has format %s, as Blanch %s writes it; this one reads up to format %d'
+                         % (path, found['format'], by.get('version') if isinstance(by, dict) else by, FORMAT))
     asked = found.get('settings')
     asked = {**found, **(asked if isinstance(asked, dict) else {})}
     known = {*NETWORK, *FIT, *TRAIN, *RECORDS}
