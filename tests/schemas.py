@@ -152,6 +152,9 @@ def test_every_setting_of_a_run_is_in_its_schema():
     check(len(settings) > 50 and set(settings) == set(found['$defs']['settings']['properties']),
           set(settings) ^ set(found['$defs']['settings']['properties']))
     check(set(settings) <= set(found['properties']), set(settings) - set(found['properties']))
+    records = re.search(r'keys\[\] = \{(.*?)\};', of_project('host', 'train', 'config.c'), re.S)[1]
+    missing = set(found['properties']) - set(settings) - set(re.findall(r'"(\w+)"', records))
+    check(not missing, '--config refuses the config.json of a run, whose keys are %s too' % missing)
 
 
 def test_what_is_written_is_as_its_schema_says():

@@ -4,6 +4,7 @@
 #include "cli/tune.h"
 #include "base/text.h"
 #include "report/result.h"
+#include "train/about.h"
 #include "train/open.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -123,7 +124,8 @@ static int fill_result(const struct bench *b, double step, double least, struct 
     run->planned_bytes = (double)bl_graph_plan(b->timed.net->graph)->total;
     run->device_bytes = (double)b->device_peak;
     run->host_bytes = (double)b->host_peak;
-    return bl_ledger_measured(b->timed.session.ledger, &run->step);
+    int code = bl_network_hash(b->timed.net, run->network_hash);
+    return code ? code : bl_ledger_measured(b->timed.session.ledger, &run->step);
 }
 
 static int report_json(const struct bench *b, double step, double least) {

@@ -214,6 +214,7 @@ static void put_joint_rates(struct bl_html *html, const struct bl_result *result
 static void put_together(struct bl_html *html, const struct bl_result *results, int count) {
     bl_html(html, "<p class=\"eyebrow\">Blanch</p>\n<h1>%d results side by side</h1>\n", count);
     bl_html_overview(html, results, count);
+    if (!html->error) html->error = bl_html_differences(html, results, count);
     if (!html->error) html->error = bl_html_scaling(html, results, count);
     put_joint_rates(html, results, count);
     bl_html_joint_curves(html, results, count);

@@ -19,7 +19,8 @@ OF_SPECS = {'augment', 'auto_augment', 'random_erase', 'normalise', 'mixup', 'cu
 TRAIN = ('steps', 'size', 'init', 'new_head', 'drop_last', 'tensorboard', 'max_alloc', 'class_weights',
          'constant_gradient')     # that a file has under these names alone
 RECORDS = ('format', 'kind', 'date', 'blanch', 'host', 'device_info', 'settings', 'classes', 'view', 'parameters',
-           'exact', 'steps_per_epoch', 'blocks', 'engines', 'class_names', 'class_weight', 'data_found')
+           'exact', 'steps_per_epoch', 'network_hash', 'blocks', 'engines', 'class_names', 'class_weight', 'data_found',
+           'ranks', 'mpi')
 
 
 def _read(path: Any) -> dict[str, Any]:
