@@ -145,6 +145,23 @@ def test_what_is_not_comparable_and_why():
           ['no other document has this network with this norm'] * 2, 'networks that stand alone')
 
 
+def test_runs_of_comparisons():
+    """Their deconvolution counts, their rates do not."""
+    blanch('compare', *SMALL, '--data', 'synthetic:1x28x28:10', '--steps', '4', '--norms', 'nd', '--settings',
+           '--refresh 3; small: --block 16; rate: --lr 0.01', '--out', path('settings'))
+    found = {d['of']['source'] + d['setting']: d['not_comparable']
+             for d in differences(write('b.json', bench('nd')), 'settings/compare.json')}
+    check(found['settings/compare.json--refresh 3'] == 'refresh 3, not 1', found)
+    check('another network' in found['settings/compare.jsonsmall'], found)
+    check(not {'settings/compare.json', 'settings/compare.jsonrate'} & set(found), 'repetitions of the bench')
+    os.rename(path('settings'), path('first'))
+    blanch('compare', *SMALL, '--data', 'synthetic:1x28x28:10', '--steps', '4', '--norms', 'nd', '--settings',
+           'small: --block 16', '--out', path('settings'))
+    found = {d['of']['source'] + d['setting']: d for d in differences('settings/compare.json', 'first/compare.json')}
+    check(found['settings/compare.jsonsmall']['of']['runs'] == 2, found)
+    check(found['first/compare.json--refresh 3']['not_comparable'] == 'refresh 3, not 1', found)
+
+
 def test_one_card_under_two_drivers():
     """It stands apart, and deconvolution is set against batch norm under its own driver."""
     names = [timed('bn.json', 100, norm='bn'), timed('nd.json', 150), timed('other.json', 200, **OTHER)]

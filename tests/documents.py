@@ -129,7 +129,7 @@ while i < len(args):
         out.append(name)
         i += 1
 if command in ('train', 'compare', 'bench') and '--resume' not in out:
-    out.append('--no-tune')
+    out += ['--no-tune'] + ([] if '--steps' in out or '--gemm' in out else ['--steps', few['--steps']])
 if command == 'suite' and '--show' not in out and '--list' not in out and '--rows' not in out:
     out += ['--rows', 'smallcnn-bn-128-inference', '--seconds', '0.05', '--no-tune']
     out += [] if '--quick' in out else ['--sustain', '0.05']

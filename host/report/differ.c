@@ -1,5 +1,6 @@
 /* Rows of several documents: which repeat one another, which may be compared, and whether they differ. */
 #include "report/differ.h"
+#include "report/result_internal.h"
 #include "base/text.h"
 #include "io/files.h"
 #include <math.h>
@@ -48,11 +49,12 @@ static const char *precision(const struct bl_result *result) {
     return *result->precision ? result->precision : "fp32";
 }
 
-/* Of what was asked for, what a step's time depends on; the rest (devices, paths, seeds, rates) is not. */
-static const char *const options[] = {
-    "size",         "input",          "accumulate", "recompute",       "block",   "nd_iter",     "sampling_stride",
-    "whiten",       "cov_samples",    "nd_preset",  "block_fc",        "refresh", "whiten_grad", "freeze",
-    "nd_keep_norm", "channel_deconv", "max_alloc",  "overhead_budget", "no_tune"};
+/* Of what was asked for, what a step's time depends on; the rest (devices, paths, seeds, rates) is not. Runs of a
+ * comparison say themselves what their deconvolution is. */
+static const char *const options[] = {"size", "input", "accumulate", "recompute", "max_alloc", "no_tune", NULL};
+static const char *const nd_options[] = {"block",        "nd_iter",        "sampling_stride", "whiten", "cov_samples",
+                                         "nd_preset",    "block_fc",       "whiten_grad",     "freeze", "refresh",
+                                         "nd_keep_norm", "channel_deconv", "overhead_budget", NULL};
 
 static void value_text(const cJSON *value, const char *none, char *text, size_t size) {
     char *printed = value ? cJSON_PrintUnformatted(value) : NULL;
@@ -61,21 +63,55 @@ static void value_text(const cJSON *value, const char *none, char *text, size_t 
     free(printed);
 }
 
-static void compare_options(const struct bl_result *ra, const struct bl_result *rb, struct reasons *why) {
+static void compare_options(const struct bl_result *ra, const struct bl_result *rb, const char *const *names,
+                            struct reasons *why) {
     const cJSON *a = ra->settings, *b = rb->settings;
     const bool alike = !strcmp(ra->header.kind, rb->header.kind); // a run does not record --no-tune
-    for (int i = 0; i < BL_COUNT(options); i++) {
-        const cJSON *one = cJSON_GetObjectItemCaseSensitive(a, options[i]),
-                    *other = cJSON_GetObjectItemCaseSensitive(b, options[i]);
+    for (int i = 0; names[i]; i++) {
+        const cJSON *one = cJSON_GetObjectItemCaseSensitive(a, names[i]),
+                    *other = cJSON_GetObjectItemCaseSensitive(b, names[i]);
         char texts[2][60], name[32];
         if ((!one && !other) || cJSON_Compare(one, other, true)) continue;
-        if (!alike && !strcmp(options[i], "no_tune")) continue;
+        if (!alike && !strcmp(names[i], "no_tune")) continue;
         value_text(one, "by default", texts[0], sizeof texts[0]);
         value_text(other, "the default", texts[1], sizeof texts[1]);
-        snprintf(name, sizeof name, "%s", options[i]);
+        snprintf(name, sizeof name, "%s", names[i]);
         for (char *c = name; (c = strchr(c, '_'));) *c = '-';
         add(why, "--%s %s, not %s", name, texts[0], texts[1]);
     }
+}
+
+/* What an option says of a run of a document that is no comparison; NAN: nothing. */
+static double asked(const struct bl_result *result, const char *key) {
+    const char *text = bl_json_text(result->settings, key); // "20%"
+    double value = bl_json_get(result->settings, key);
+    return *text && !bl_text_decimal(text, &value) ? NAN : value;
+}
+
+static double refresh_of(const struct bl_result *result, const struct bl_run_result *run) {
+    const double steps = isnan(run->nd.block) ? asked(result, "refresh") : run->nd.refresh;
+    return steps > 1 ? steps : 1;
+}
+
+/* Per cent; 0: none. */
+static double budget_of(const struct bl_result *result, const struct bl_run_result *run) {
+    const double budget = isnan(run->nd.block) ? asked(result, "overhead_budget") : run->nd.overhead_budget_pct;
+    return isnan(budget) ? 0 : budget;
+}
+
+/* Of a bench beside a comparison all but these two tells in the network's hash alone. */
+static void compare_nd(const struct bl_result *a, const struct bl_run_result *ra, const struct bl_result *b,
+                       const struct bl_run_result *rb, struct reasons *why) {
+    const bool both = !isnan(ra->nd.block) && !isnan(rb->nd.block);
+    for (const struct bl_result_field *f = bl_nd_fields; both && f->key; f++) {
+        const double one = bl_field_value(f, &ra->nd), other = bl_field_value(f, &rb->nd);
+        if (one == other || isnan(one) || isnan(other)) continue;
+        if (strcmp(f->key, "refresh") && strcmp(f->key, "overhead_budget_pct"))
+            add(why, "%s %.6g, not %.6g", f->key, one, other);
+    }
+    const double refresh[] = {refresh_of(a, ra), refresh_of(b, rb)}, budget[] = {budget_of(a, ra), budget_of(b, rb)};
+    if (refresh[0] != refresh[1]) add(why, "refresh %.6g, not %.6g", refresh[0], refresh[1]);
+    if (budget[0] != budget[1]) add(why, "an overhead budget of %.6g %%, not %.6g", budget[0], budget[1]);
 }
 
 /* A comparison says it of each run, a run of training and a bench of their document, the last where it was given. */
@@ -97,9 +133,11 @@ static void compare(const struct bl_result *a, const struct bl_run_result *ra, c
             is_inference(rb) ? "inference" : "training");
     if (a->batch != b->batch) add(&why, "batch %.15g, not %.15g", a->batch, b->batch);
     if (strcmp(precision(a), precision(b))) add(&why, "%s, not %s", precision(a), precision(b));
-    if (strcmp(ra->setting, rb->setting))
-        add(&why, "%s, not %s", *ra->setting ? ra->setting : "no settings", *rb->setting ? rb->setting : "none");
-    compare_options(a, b, &why);
+    compare_options(a, b, options, &why);
+    if (isnan(ra->nd.block) && isnan(rb->nd.block))
+        compare_options(a, b, nd_options, &why);
+    else if (!strcmp(ra->norm, "nd"))
+        compare_nd(a, ra, b, rb, &why);
     const char *one = optimiser(a, ra), *other = optimiser(b, rb);
     if (strcmp(one, other)) add(&why, "%s, not %s", one, other);
     if ((ra->ranks > 1 || rb->ranks > 1) && ra->ranks != rb->ranks)

@@ -261,9 +261,10 @@ void bl_html_run(struct bl_html *html, const struct bl_run_result *run, bool bar
     char label[120];
     if (!run->step.rows) return;
     bl_run_label(run, label, sizeof label);
-    bl_html(html, "<h3>A step with ");
+    const int level = bars ? 2 : 3; // of a page of its own, or among a pair's
+    bl_html(html, "<h%d>A step with ", level);
     bl_html_text(html, label);
-    bl_html(html, ", by phase</h3>\n");
+    bl_html(html, ", by phase</h%d>\n", level);
     if (limits->operations > 0)
         bl_html(html,
                 "<p class=\"soft\">The device’s measured limits: %s&nbsp;Gop/s, %s&nbsp;GB/s. Bytes count every tensor "
