@@ -92,9 +92,13 @@ static void put_text(struct bl_html *html, const char *label, const char *text) 
     bl_html(html, "</dd>\n");
 }
 
+/* The shortest that is the same number: 0.1, also of the float that is nearest to it. */
 static const char *number_text(double value, char text[32]) {
-    snprintf(text, 32, "%.15g", value);
-    if (strtod(text, NULL) != value) snprintf(text, 32, "%.17g", value);
+    const bool single = (double)(float)value == value && value != floor(value);
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, 32, "%.*g", digits, value);
+        if (single ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value) break;
+    }
     return text;
 }
 
