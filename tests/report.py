@@ -245,6 +245,25 @@ def test_trace():
     check({'conv1', 'fc'} <= layers, 'layers: %s' % layers)
 
 
+def test_every_cell_has_its_head():
+    """Which a narrow page shows beside it."""
+    text = open(page()).read()
+    for table in re.findall(r'<table.*?</table>', text, re.S):
+        strip = lambda cell: re.sub('<[^>]*>', '', cell)[:62]
+        heads = [strip(head) for head in re.findall(r'<th[ >](.*?)</th>', table.replace('<th>', '<th >'), re.S)]
+        heads = [head.split('>', 1)[-1] for head in heads]
+        for row in re.findall(r'<tr>(<td.*?)</tr>', table, re.S):
+            said = re.findall(r'<td data-h="(.*?)"', row)
+            check(said == heads[:len(said)], '%s and %s' % (said, heads))
+    check(text.count('data-h="device"') >= 8, 'the overview says which column a device is')
+
+
+def test_numbers_are_as_they_were_given():
+    with open(os.path.join(comparison(), 'report.html')) as f:
+        facts = dict(re.findall(r'<dt>(.*?)</dt><dd>(.*?)</dd>', f.read()))
+    check((facts['learning rate'], facts['momentum'], facts['weight decay']) == ('0.1', '0.9', '0.001'), facts)
+
+
 def test_report_numbers():
     rows = re.findall(r'<tr><td.*?</tr>', re.search(r'id="overview".*?</table>', open(page()).read(), re.S).group(0),
                       re.S)

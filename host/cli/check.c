@@ -280,7 +280,7 @@ static int check_all(struct settings *s, char **paths, int count) {
     if (code || !files.count) return free_files(&files), code ? code : 2;
     if (!code) code = blanch_device_open(&dev, s->common.device, s->common.max_alloc);
     if (!code && s->common.json) {
-        s->json = bl_document("check", 2, blanch_device_info(dev), bl_options_json(s->common.options));
+        s->json = bl_document("check", blanch_device_info(dev), bl_options_json(s->common.options));
         s->cases = cJSON_AddArrayToObject(s->json, "cases");
         if (!s->cases) code = BLANCH_ENOMEM; // else lines of text would be printed
     }

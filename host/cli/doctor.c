@@ -335,7 +335,7 @@ static int run(int argc, char **argv) {
     };
     int code = bl_options_parse(&bl_command_doctor, options, argc, argv, NULL, &help);
     if (code || help) return code;
-    if (json && !(d.json = bl_document("doctor", 1, NULL, bl_options_json(options))))
+    if (json && !(d.json = bl_document("doctor", NULL, bl_options_json(options))))
         return bl_fail(BLANCH_ENOMEM, "out of host memory");
     look_at_machine(&d);
     look_at_environment(&d);

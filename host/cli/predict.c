@@ -185,7 +185,7 @@ static int make_room(struct predict *p) {
 static int finish(struct predict *p) {
     if (p->csv && !p->json) printf("%s\n", bl_shown(p->csv));
     if (!p->json) return 0;
-    cJSON *json = bl_document("predict", 2, blanch_device_info(p->t.dev), bl_options_json(p->o.common.options));
+    cJSON *json = bl_document("predict", blanch_device_info(p->t.dev), bl_options_json(p->o.common.options));
     cJSON_AddItemToObject(json, "images", p->json);
     p->json = NULL;
     return bl_print_json(json);

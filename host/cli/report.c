@@ -1,6 +1,7 @@
 /* blanch report: one page from what several runs, benches, comparisons and suites have written. */
 #include "base/text.h"
 #include "common.h"
+#include "report/differ.h"
 #include "report/report.h"
 #include <stddef.h>
 #include <stdio.h>
@@ -66,10 +67,33 @@ static int check_version(const struct report *r, const struct bl_result *result)
 }
 
 static int print_json(const struct report *r) {
-    cJSON *json = bl_document("report", 2, NULL, bl_options_json(r->options));
+    cJSON *json = bl_document("report", NULL, bl_options_json(r->options));
     cJSON *list = cJSON_AddArrayToObject(json, "documents");
     for (int i = 0; i < r->count; i++) cJSON_AddItemToArray(list, bl_result_json(&r->result[i]));
-    return bl_print_json(json);
+    struct bl_difference *found = NULL;
+    int differences = 0, code = bl_differences(r->result, r->count, &found, &differences);
+    cJSON *rows = cJSON_AddArrayToObject(json, "differences");
+    for (int i = 0; i < differences; i++) cJSON_AddItemToArray(rows, bl_difference_json(&found[i]));
+    free(found);
+    if (!code) return bl_print_json(json);
+    cJSON_Delete(json);
+    return code;
+}
+
+/* A line of each network and norm of which there is something to say. */
+static int print_differences(const struct report *r) {
+    struct bl_difference *list = NULL;
+    int differences = 0, code = r->count > 1 ? bl_differences(r->result, r->count, &list, &differences) : 0;
+    for (int i = 0; i < differences; i++) {
+        char text[1600];
+        bl_difference_say(&list[i], text, sizeof text);
+        if (!*text) continue;
+        const struct bl_run_result *run = list[i].of.run;
+        printf("%s %s%s%s: %s\n", bl_shown(list[i].of.result->model), bl_shown(run->norm), *run->setting ? " " : "",
+               bl_shown(run->setting), bl_shown(text));
+    }
+    free(list);
+    return code;
 }
 
 static int write_all(struct report *r) {
@@ -80,7 +104,7 @@ static int write_all(struct report *r) {
     if (code || r->json) return code ? code : print_json(r);
     if (r->out) printf("%s\n", bl_shown(r->out));
     if (r->csv) printf("%s\n", bl_shown(r->csv));
-    return 0;
+    return print_differences(r);
 }
 
 /* What cannot be read is named, and the rest becomes the page. Returns the exit status that this asks for; negative:
@@ -136,11 +160,11 @@ const struct bl_command bl_command_report = {
     .summary = "one page from runs, benches, comparisons and suites, of several machines too",
     .usage =
         "usage: blanch report PATH... [--out FILE] [--csv FILE]\n\n"
-        "PATH is a run directory of `train`, a folder or compare.json of `compare`, the output of `bench --json`, or "
-        "the\n"
-        "FILE of `suite`, of which the devices are ranked, one version of the suite at a time. Writes\n"
-        "report.html, one file that needs nothing else, unless --csv alone is given. A PATH that cannot be read is "
-        "named,\n"
-        "the others make the page, and the exit status is 2.\n",
+        "PATH is a run directory of `train`, a folder or compare.json of `compare`, the output of `bench --json`, or\n"
+        "the FILE of `suite`, of which the devices are ranked, one version of the suite at a time. Of several it says\n"
+        "which may be compared, and which differ by more than their spread. Writes report.html, one file that needs\n"
+        "nothing else, unless --csv alone is given. A PATH that cannot be read is named, the others make the page, "
+        "and\n"
+        "the exit status is 2.\n",
     .run = run,
 };

@@ -33,6 +33,38 @@ bool bl_same_device(const struct bl_device_facts *a, const struct bl_host *on, c
            memory && same_host(on, bon);
 }
 
+/* --- formats ---------------------------------------------------------------------------------- */
+
+/* Of every kind the format that is written; it and those before it are read. docs/schemas has a schema of each. */
+static const struct {
+    const char *kind;
+    int format;
+} formats[] = {{"ablation", 2}, {"bench", 2},   {"check", 2},   {"compare", 2}, {"devices", 2},
+               {"diverged", 2}, {"doctor", 1},  {"eval", 2},    {"ledger", 2},  {"model", 2},
+               {"models", 2},   {"predict", 2}, {"product", 2}, {"report", 2},  {"sample", 1},
+               {"study", 2},    {"suite", 2},   {"trace", 2},   {"train", 2},   {"tune", 2}};
+
+static int format_of(const char *kind) {
+    for (int i = 0; i < BL_COUNT(formats); i++)
+        if (!strcmp(formats[i].kind, kind)) return formats[i].format;
+    return 0;
+}
+
+int bl_document_check(const cJSON *json, const char *path) {
+    struct bl_header header;
+    if (!cJSON_IsObject(json)) return 0;
+    bl_header_read(json, &header);
+    const int known = format_of(header.kind);
+    return known && header.format > known ? bl_format_refuse(path, header.format, header.version, known) : 0;
+}
+
+int bl_format_refuse(const char *path, double format, const char *version, int known) {
+    return bl_fail(BLANCH_EINPUT,
+                   "%s has format %.15g, as Blanch %.31s writes it; this is Blanch %s, which reads up to "
+                   "format %d",
+                   path, format, version && *version ? version : "of another version", BLANCH_VERSION, known);
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 static cJSON *host_json(const struct bl_host *host) {
@@ -71,9 +103,9 @@ cJSON *bl_header_json(const struct bl_header *header, cJSON *settings) {
     return json;
 }
 
-struct bl_header bl_header_now(const char *kind, int format, const struct blanch_device_info *device) {
+struct bl_header bl_header_now(const char *kind, const struct blanch_device_info *device) {
     struct bl_header header = {
-        .format = format, .version = BLANCH_VERSION, .commit = BLANCH_COMMIT, .host = *bl_host()};
+        .format = format_of(kind), .version = BLANCH_VERSION, .commit = BLANCH_COMMIT, .host = *bl_host()};
     time_t now = time(NULL);
     struct tm utc;
     snprintf(header.kind, sizeof header.kind, "%s", kind);
@@ -82,8 +114,8 @@ struct bl_header bl_header_now(const char *kind, int format, const struct blanch
     return header;
 }
 
-cJSON *bl_document(const char *kind, int format, const struct blanch_device_info *device, cJSON *settings) {
-    struct bl_header header = bl_header_now(kind, format, device);
+cJSON *bl_document(const char *kind, const struct blanch_device_info *device, cJSON *settings) {
+    struct bl_header header = bl_header_now(kind, device);
     return bl_header_json(&header, settings);
 }
 

@@ -1,6 +1,7 @@
 #include "io/files.h"
 #include "base/path.h"
 #include "base/private.h"
+#include "io/document.h"
 #include "io/json.h"
 
 #include <errno.h>
@@ -139,6 +140,7 @@ static int read_json(const char *path, enum way way, size_t most, cJSON **json) 
     if (!*json && !(code = bl_memory_lacked()))
         code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
+    if (!code && (code = bl_document_check(*json, path))) cJSON_Delete(*json), *json = NULL;
     return code;
 }
 

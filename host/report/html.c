@@ -193,7 +193,7 @@ void bl_html_label_cells(struct bl_html *html) {
             heads = 0;
         else if (!strncmp(at, "<tr", 3))
             column = 0;
-        else if (!strncmp(at, "<th>", 4) && heads < MAX_COLUMNS)
+        else if (!strncmp(at, "<th", 3) && (at[3] == '>' || at[3] == ' ') && heads < MAX_COLUMNS)
             at = cell_text(at, head[heads++]);
         else if (!strncmp(at, "<td", 3) && column < MAX_COLUMNS) {
             append(&out, copied, (size_t)(at + 3 - copied));

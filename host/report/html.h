@@ -73,6 +73,8 @@ void bl_html_legend(struct bl_html *html, const double *ms); // (BL_PHASES) of t
 void bl_html_bar(struct bl_html *html, const char *who, const double *phases, double scale);
 /* Where a step's time goes, with both norms: phases, and the layers of each. */
 void bl_html_flame(struct bl_html *html, const struct bl_pair_result *pair);
+/* Which rows of several documents may be compared, and whether they differ. BLANCH_ENOMEM. */
+int bl_html_differences(struct bl_html *html, const struct bl_result *results, int count);
 /* All curves of several results in one picture. */
 void bl_html_joint_curves(struct bl_html *html, const struct bl_result *results, int count);
 /* Every cell learns its column's head, which a narrow page shows beside it. */
