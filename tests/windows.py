@@ -22,8 +22,9 @@ ENV = {**os.environ, 'XDG_CACHE_HOME': os.path.join(HOME, 'cache')}
 
 def blanch(*args, status=0, says='', driver=False):
     """What it prints; status and the one line of an error are as they should be."""
+    more = {'BLANCH_TUNE': '0', 'XDG_CACHE_HOME': 'NUL'} if driver else {'WINEDLLOVERRIDES': 'opencl='}
     done = subprocess.run([RUN, BLANCH, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, cwd=FOLDER,
-                          env={**ENV, **({'BLANCH_TUNE': '0', 'XDG_CACHE_HOME': 'NUL'} if driver else {'WINEDLLOVERRIDES': 'opencl='})})
+                          env={**ENV, **more})
     out, err = done.stdout.decode(), done.stderr.decode()
     check(done.returncode == status, '%s: exit status %d: %s' % (' '.join(args), done.returncode, err[-300:]))
     check('\r' not in out + err, '%s prints carriage returns' % ' '.join(args))
