@@ -178,8 +178,9 @@ def run_blocks(document):
                              OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')
     env['PATH'] = os.path.join(folder, 'bin') + os.pathsep + env['PATH']
     if 'resnet18.safetensors' in read(document):    # as docs/tutorial.md makes it where torchvision's is not to be had
-        subprocess.run('blanch train --model torchvision:resnet18 --data folder:others --size 96 --quiet --out before '
-                       '&& cp before/last.safetensors resnet18.safetensors', shell=True, cwd=folder, env=env, check=True)
+        made = ('blanch train --model torchvision:resnet18 --data folder:others --size 96 --quiet --out before\n'
+                'cp before/last.safetensors resnet18.safetensors')
+        subprocess.run(['bash', '-ec', made], cwd=folder, env=env, check=True)
     done, ranks = 0, has_ranks()
     for long, kind, body in blocks(document):
         if long or kind not in ('', 'sh') or not list(commands(body)) or body.startswith('usage:'):
