@@ -178,8 +178,8 @@ def run_blocks(document):
                              OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')
     env['PATH'] = os.path.join(folder, 'bin') + os.pathsep + env['PATH']
     if 'resnet18.safetensors' in read(document):    # as docs/tutorial.md makes it where torchvision's is not to be had
-        made = ('blanch train --model torchvision:resnet18 --data folder:others --size 96 --quiet --out before\n'
-                'cp before/last.safetensors resnet18.safetensors')
+        made = ('blanch train --model torchvision:resnet18 --data folder:others --size 96 --quiet --out begun\n'
+                'cp begun/last.safetensors resnet18.safetensors')
         subprocess.run(['bash', '-ec', made], cwd=folder, env=env, check=True)
     done, ranks = 0, has_ranks()
     for long, kind, body in blocks(document):
