@@ -471,6 +471,41 @@ def test_page_in_a_browser():
           % re.findall(r'data-wide="\d+"', done.stdout))
 
 
+def test_axe_finds_nothing():
+    """Accessibility, contrast among it, at three widths and in both colour schemes."""
+    try:
+        from axe_selenium_python import Axe
+        from selenium import webdriver
+    except ImportError:
+        raise Skip('selenium and axe-selenium-python are not both installed')
+    driver = shutil.which('chromedriver')
+    if not CHROMIUM or not driver:
+        raise Skip('chromium and chromedriver are not both installed')
+    small = path('small.html')
+    blanch('report', bench('bn'), bench('nd'), '--out', small)
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ('--headless=new', '--no-sandbox', '--disable-gpu'):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        browser.set_script_timeout(120)
+        for width, scheme in ((375, 'light'), (1024, 'dark'), (1920, 'light')):
+            browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride',
+                                    {'width': width, 'height': 800, 'deviceScaleFactor': 1, 'mobile': False})
+            browser.execute_cdp_cmd('Emulation.setEmulatedMedia',
+                                    {'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
+            browser.get('file://' + small)
+            axe = Axe(browser)
+            axe.inject()
+            found = [(v['id'], v['nodes'][0]['html'][:100]) for v in axe.run()['violations']]
+            check(not found, '%d, %s: %s' % (width, scheme, found))
+            wide = browser.execute_script('return document.documentElement.scrollWidth')
+            check(wide <= width, 'the page is %d wide in %d' % (wide, width))
+    finally:
+        browser.quit()
+
+
 def number(text):
     return float(text.replace('−', '-').replace(',', ''))
 
