@@ -1,5 +1,4 @@
 /* Windows as posix.h says. */
-#define WIN32_LEAN_AND_MEAN
 #include <errno.h>
 #include <fcntl.h>
 #include <io.h>
@@ -378,6 +377,11 @@ int closedir(DIR *dir) {
 
 long sysconf(int what) {
     return (long)GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+}
+
+int gethostname(char *name, size_t size) {
+    DWORD length = (DWORD)size;
+    return GetComputerNameExA(ComputerNamePhysicalDnsHostname, name, &length) ? 0 : fail();
 }
 
 /* One of [a-z] or [!a-z]; where it ends, NULL: it does not. */
