@@ -144,6 +144,9 @@ static void test_folders_are_no_files(void **state) {
     assert_int_equal(errno, ENOTDIR);
     assert_int_equal(remove(folder), -1);
     assert_int_equal(errno, ENOTEMPTY);
+    assert_int_equal(bl_file_write("a<b", "", 0), BLANCH_EIO);
+    assert_non_null(strstr(blanch_error_message(), "Invalid argument"));
+    assert_false(bl_path_exists("a<b"));
 }
 
 static void test_paths(void **state) {

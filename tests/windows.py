@@ -108,7 +108,9 @@ def test_train():
     try:
         blanch('devices', driver=True)
     except AssertionError as error:
-        raise tap.Skip('wine reaches no device: %s' % error)
+        if 'no OpenCL' in str(error):
+            raise tap.Skip('wine reaches no device')
+        raise
     options = ['train', '--model', 'smallcnn', '--norm', 'bn', '--data', 'synthetic:1x28x28:10', '--batch', '64',
                '--schedule', 'constant']
     for out, *more in (['in eins', '6'], ['in zwei', '3'], ['in zwei', '6', '--resume']):

@@ -1,5 +1,4 @@
 /* Windows as posix.h says. */
-#define WIN32_LEAN_AND_MEAN
 #include <errno.h>
 #include <fcntl.h>
 #include <io.h>
@@ -59,6 +58,11 @@ static int fail_with(int number) {
     return -1;
 }
 
+/* Of a name that Windows does not allow nothing is there, and nothing can be made. */
+static int fail_to_make(void) {
+    return GetLastError() == ERROR_INVALID_NAME ? fail_with(EINVAL) : fail();
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 enum { SHARED = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE };
@@ -92,7 +96,7 @@ int bl_open(const char *path, int flags, ...) {
     const DWORD links = flags & O_NOFOLLOW ? FILE_FLAG_OPEN_REPARSE_POINT : 0;
     const HANDLE handle = CreateFileA(strcmp(path, null) ? path : "NUL", access, SHARED, NULL, create,
                                       FILE_ATTRIBUTE_NORMAL | FILE_FLAG_BACKUP_SEMANTICS | links, NULL);
-    if (handle == INVALID_HANDLE_VALUE) return fail();
+    if (handle == INVALID_HANDLE_VALUE) return flags & O_CREAT ? fail_to_make() : fail();
     const int cause = refused(attributes_of(handle), flags);
     const int fd = cause ? -1 : _open_osfhandle((intptr_t)handle, (flags & (O_APPEND | O_CLOEXEC)) | way | O_BINARY);
     if (fd < 0) CloseHandle(handle);
@@ -162,7 +166,7 @@ int renameat(int from_folder, const char *from, int to_folder, const char *to) {
 /* Roots exist, and say that they may not be made. */
 static int make_folder(const char *path) {
     if (CreateDirectoryA(path, NULL)) return 0;
-    fail();
+    fail_to_make();
     const int cause = errno;
     const DWORD there = GetFileAttributesA(path);
     return fail_with(there != INVALID_FILE_ATTRIBUTES && there & FILE_ATTRIBUTE_DIRECTORY ? EEXIST : cause);
@@ -378,6 +382,11 @@ int closedir(DIR *dir) {
 
 long sysconf(int what) {
     return (long)GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+}
+
+int gethostname(char *name, size_t size) {
+    DWORD length = (DWORD)size;
+    return GetComputerNameExA(ComputerNamePhysicalDnsHostname, name, &length) ? 0 : fail();
 }
 
 /* One of [a-z] or [!a-z]; where it ends, NULL: it does not. */

@@ -139,6 +139,7 @@ static inline int getloadavg(double *load, int count) {
 
 enum { _SC_NPROCESSORS_ONLN = 1 };
 long sysconf(int what);
+int gethostname(char *name, size_t size);
 static inline void sigfillset(sigset_t *set) {
     *set = 0;
 }
