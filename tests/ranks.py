@@ -150,7 +150,8 @@ def smoothed(model, size):
 def test_ranks_equal_one():
     """Odd batches, a last one of 4 images, which three ranks still share."""
     small = ('--model', smoothed('smallcnn', '28'), '--quiet', '--data', data())
-    for more in (2, '--norm', 'bn', '--batch', 33, '--epochs', 2), (3, '--norm', 'nd', '--batch', 22, '--epochs', 1):
+    for more in ((2, '--norm', 'bn', '--batch', 33, '--epochs', 2), (3, '--norm', 'nd', '--batch', 22, '--epochs', 1),
+                 (2, '--norm', 'nd', '--batch', 24, '--epochs', 1, '--shares', '3,1')):
         tap.say('# %s: differs by %.1e' % (more[1:], compare(more[0], *small, *more[1:], most=5e-5)))
 
 
@@ -295,6 +296,43 @@ def test_a_rank_that_hangs():
     check(os.path.exists(path('hung', 'last.safetensors')), 'no checkpoint')
 
 
+def test_rank_0_hangs_too():
+    """The one that lives names both, and ends them."""
+    if not os.path.exists('/proc/self/environ'):
+        raise tap.Skip('processes are found by /proc')
+    process = start(command(3, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--epochs', 100000,
+                            '--rank-timeout', 3, '--out', fresh('hung')))
+    wait_for_steps(process, 'hung', 3)
+    for rank in 0, 2:
+        os.kill(process_of(rank, path('hung')), signal.SIGSTOP)
+    done = end(process)
+    said = own_lines(done.stderr)
+    check(done.returncode in (3, 9, 137), 'exit status %d: %s' % (done.returncode, done.stderr))
+    check(len(said) == 1 and 'rank 0 (' in said[0] and 'rank 2 (' in said[0] and 'it hangs' in said[0], done.stderr)
+
+
+def test_a_rank_killed_at_its_start():
+    """One line, whatever the ranks have come to."""
+    if not os.path.exists('/proc/self/environ'):
+        raise tap.Skip('processes are found by /proc')
+    for delay in 0.1, 0.4, 0.7:
+        process = start(command(1, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--epochs', 100000,
+                                '--devices', '0:0,0:0', '--out', fresh('young')))
+        for _ in range(3000):
+            try:
+                number = process_of(1, path('young'))
+                break
+            except AssertionError:
+                time.sleep(0.01)
+        time.sleep(delay)
+        os.kill(number, signal.SIGKILL)
+        done = end(process)
+        said = done.stderr.splitlines()
+        check(done.returncode == 3, 'exit status %d: %s' % (done.returncode, done.stderr))
+        check(len(said) == 1 and ('is gone' in said[0] or 'signal 9' in said[0] or 'MPI has failed' in said[0]),
+              done.stderr)
+
+
 def test_diverged():
     done = end(start(command(2, *SMALL, '--norm', 'none', '--data', data(), '--batch', 32, '--epochs', 20, '--lr', 1e5,
                              '--out', fresh('diverged'))))
@@ -325,6 +363,19 @@ def test_refused():
         said = own_lines(done.stderr)
         check(done.returncode == 2 and len(said) == 1 and 'an entry is empty' in said[0],
               '%s: %s' % (devices, done.stderr))
+    other = ('PMI_SIZE', 'PMI_RANK') if is_open_mpi() else ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK')
+    for rank in 0, 1:       # another MPI's mpirun
+        done = subprocess.run(command(1, *few), env=dict(ENV, **{other[0]: '2', other[1]: str(rank)}),
+                              stderr=subprocess.PIPE, text=True)
+        said = own_lines(done.stderr)
+        check(done.returncode == 2 and len(said) == 1 - rank, '%d: %s' % (done.returncode, done.stderr))
+        check(rank or 'its own mpirun' in said[0], done.stderr)
+    done = end(start([*whole, '--devices', '0:0,0:0']))
+    said = own_lines(done.stderr)
+    check(done.returncode == 2 and len(said) == 1 and '--device-per-rank instead' in said[0], done.stderr)
+    done = subprocess.run(command(1, *few, '--devices', '0:0,0:0'), env=dict(ENV, BLANCH_MPIEXEC='true'),
+                          stderr=subprocess.PIPE, text=True)
+    check(done.returncode == 3 and 'true has started no ranks' in done.stderr, done.stderr)
     check(not os.path.exists(path('never')), 'a folder is left')
 
 

@@ -16,6 +16,7 @@
 
 enum { BATCH = 7, FIRST = 3, CHANNELS = 3, SIDE = 7, CLASSES = 5, STEPS = 3, RANKS = 2 };
 static struct blanch_device *device;
+static int width = 8, block = 4; // channels of the network's layers, and of their covariances
 
 /* --- ranks that are threads --------------------------------------------------------------------- */
 
@@ -72,12 +73,16 @@ static struct bl_graph *make(struct blanch_device *dev, int batch, enum blanch_n
     struct bl_graph *graph;
     check(bl_graph_create(&graph, dev, batch, false));
     bl_graph_use(graph, &bl_optimiser_sgd);
-    struct blanch_builder b = {.graph = graph, .norm = norm, .classes = CLASSES, .block = 4, .block_fc = 4};
+    struct blanch_builder b = {.graph = graph, .norm = norm, .classes = CLASSES, .block = block, .block_fc = 4};
     b.nd.refresh = refresh;
     struct blanch_tensor *x = bl_graph_input(graph, CHANNELS, SIDE, SIDE);
-    struct blanch_conv_spec spec = {.out = 8, .kernel = 3, .padding = 1};
+    struct blanch_conv_spec spec = {.out = width, .kernel = 3, .padding = 1};
     x = activation(&b, blanch_batchnorm2d(&b, "norm1", blanch_conv2d(&b, "conv1", x, spec)), refresh);
     x = activation(&b, blanch_batchnorm2d(&b, "norm2", blanch_conv2d(&b, "conv2", x, spec)), refresh);
+    if (width > 8) { // an odd number of rows: shares differ
+        spec.out = width + 1;
+        x = activation(&b, blanch_batchnorm2d(&b, "norm4", blanch_conv2d(&b, "conv4", x, spec)), refresh);
+    }
     /* Of one tap: every 9th pixel of the batch is a sample, wherever a rank's images begin. */
     struct blanch_conv_spec point = {.out = 8, .kernel = 1};
     x = activation(&b, blanch_batchnorm2d(&b, "norm3", blanch_conv2d(&b, "conv3", x, point)), refresh);
@@ -221,6 +226,25 @@ static uint64_t hash_of(const struct bl_graph *graph) {
         free(values);
     }
     return hash;
+}
+
+/* Where features are many ranks divide the rows of weights, forwards and backwards. */
+static void test_divided_folding(void **state) {
+    struct room room;
+    struct part part[RANKS];
+    int exchanges[2];
+    if (!device) skip();
+    width = block = 24;
+    for (int way = 0; way < 2; way++) {
+        setenv("BLANCH_ROOTS", way ? "divided" : "whole", 1);
+        train_parts(part, &room, BLANCH_ND, 0, 1);
+        exchanges[way] = room.exchanges;
+        free_parts(part, &room);
+    }
+    compare_ranks(BLANCH_ND, 0, 1e-3);
+    unsetenv("BLANCH_ROOTS");
+    width = 8, block = 4;
+    if (blanch_device_info(device)->kind == BLANCH_CPU) assert_int_equal(exchanges[1], exchanges[0] + 2);
 }
 
 /* Divided roots are the same bits as whole ones, on like devices. */
@@ -417,9 +441,13 @@ static void test_operations(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_batch_norm),    cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_deconvolution), cmocka_unit_test(test_reused_deconvolution),
-        cmocka_unit_test(test_divided_roots), cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_divided_folding),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_deconvolution),
+        cmocka_unit_test(test_reused_deconvolution),
+        cmocka_unit_test(test_divided_roots),
+        cmocka_unit_test(test_operations),
     };
     int failed = open_test_device(&device);
     failed += cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,12 +31,16 @@ static int own_path(char *path, size_t size) {
     return 0;
 }
 
+static const char *starter(void) {
+    const char *given = getenv("BLANCH_MPIEXEC");
+    return given && *given ? given : bl_ranks_starter();
+}
+
 /* mpiexec's own: ranks may be more than cores, whose use is the devices' matter, and those that live say what they lack
  * when one is lost. */
 static int add_starter(const char **to, char count[16]) {
-    const char *given = getenv("BLANCH_MPIEXEC"), *program = given && *given ? given : bl_ranks_starter();
     int n = 0;
-    to[n++] = program;
+    to[n++] = starter();
     for (const char *const *option = bl_ranks_starter_options(); *option; option++) to[n++] = *option;
     to[n++] = "-n", to[n++] = count;
     return n;
@@ -75,6 +79,7 @@ struct process {
 };
 struct lines {
     char text[4096], noise[300]; // the line so far; the first of MPI's own
+    char held[4096];             // lines since a rank ended, of others than this program
     struct process process[MOST_WATCHED];
     int processes;
     const struct process *first; // that has ended; NULL: none yet
@@ -114,13 +119,25 @@ static bool is_introduction(struct lines *l) {
     return true;
 }
 
+/* What libraries of MPI say when a rank is gone, backtraces too, nobody needs; where all ended well it is told after
+ * all.
+ */
+static void hold(struct lines *l) {
+    const size_t used = strlen(l->held);
+    snprintf(l->held + used, sizeof l->held - used, "%s\n", l->text);
+}
+
 static void end_line(struct lines *l) {
     l->text[l->length] = 0;
     l->length = 0;
     if (is_introduction(l)) return;
     if (is_noise(l)) return;
-    l->told |= !strncmp(l->text, "blanch: ", 8);
-    fprintf(stderr, "%s\n", l->text);
+    const bool own = !strncmp(l->text, "blanch: ", 8);
+    l->told |= own;
+    if (l->first && !own)
+        hold(l);
+    else
+        fprintf(stderr, "%s\n", l->text);
 }
 
 static void take(struct lines *l, const char *part, size_t length) {
@@ -157,8 +174,11 @@ static void pass_on(struct lines *l, int from, int to) {
 
 static int status_of(const struct lines *l, int status) {
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-    if (code == 0 || ((code <= 3 || code == 130) && l->told)) return code;
-    if (!l->told && l->first)
+    if (code == 0) fputs(l->held, stderr);
+    if (((code <= 3 || code == 130) && l->told) || (code == 0 && l->processes)) return code;
+    if (code == 0)
+        fprintf(stderr, "blanch: %s has started no ranks\n", starter());
+    else if (!l->told && l->first)
         fprintf(stderr, "blanch: %s is gone: killed, or out of memory\n", l->first->name);
     else if (!l->told)
         fprintf(stderr, "blanch: MPI has failed (status %d)%s%s\n", code, *l->noise ? ": " : "", l->noise);

@@ -140,7 +140,7 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
 static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks, int timeout) {
     int code = ranks > 1 ? bl_ranks_open(&o->ranks, timeout) : 0;
     if (!code && o->ranks) code = bl_launched_begin(o->ranks);
-    if (o->ranks) use->bounds.seconds = 0, bl_end_patiently();
+    if (o->ranks) use->bounds.seconds = 0;
     return code ? code : bl_train(o);
 }
 
@@ -169,7 +169,10 @@ static int run(int argc, char **argv) {
     int code = bl_train_call_read(&call, argc, argv, &help);
     if (!code && !help) {
         bl_end_in_order();
-        if (call.devices) return start(&call, ranks, argc, argv);
+        if (ranks > 1) bl_end_patiently();
+        if (call.devices) code = start(&call, ranks, argc, argv);
+    }
+    if (!code && !help && !call.devices) {
         if (ranks <= 1 && (o->shares || o->device_per_rank))
             bl_progress_line(NULL, "warning: --%s has no effect: there is one rank",
                              o->shares ? "shares" : "device-per-rank");

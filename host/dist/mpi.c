@@ -12,10 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TAG_FAILED = 1, TAG_DONE };
+enum { TAG_FAILED = 1, TAG_HERE, TAG_DONE };
 enum { LOOKS = 200 }; // before the first rest
 static const double shortest_rest = 20e-6, longest_rest = 500e-6, look_around = 0.02, patience = 600;
-static const double farewell = 60, last_words = 5; // seconds that others are waited for at the end
+static const double farewell = 60, last_words = 10, answers = 5; // seconds that others are waited for at the end
 
 struct mpi {
     MPI_Comm comm, apart;                      // of the collectives; of failures
@@ -24,8 +24,9 @@ struct mpi {
     double timeout;
     atomic_bool given_up;
     bool abandoned, timed_out;
-    struct bl_rank *table; // (ranks)
-    int *member;           // (members) ranks that take part; NULL: all
+    bool said_here, *hangs; // this rank has answered; (ranks) those that have not: NULL
+    struct bl_rank *table;  // (ranks)
+    int *member;            // (members) ranks that take part; NULL: all
     int members;
     bool watches, left; // processes of this host, by their number; this rank takes no part
 };
@@ -41,6 +42,25 @@ static const char *name_of(const struct mpi *m, int rank, char name[300]) {
     const struct bl_rank *r = &m->table[rank];
     snprintf(name, 300, "rank %d (%s%s%s)", rank, r->host, *r->device ? ", " : "", r->device);
     return name;
+}
+
+/* --- telling ------------------------------------------------------------------------------------ */
+
+/* Messages of a number are small enough to leave at once. */
+static void tell(struct mpi *m, int tag, int value) {
+    MPI_Request request;
+    for (int k = 0; k < m->ranks; k++)
+        if (k != m->rank && !MPI_Isend(&value, 1, MPI_INT, k, tag, m->apart, &request)) {
+            int done = 0;
+            MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+            if (!done) MPI_Request_free(&request);
+        }
+}
+
+/* That this rank lives, as soon as it knows of a failure: writing a checkpoint takes its time. */
+static void say_here(struct mpi *m) {
+    if (!m->said_here) tell(m, TAG_HERE, 0);
+    m->said_here = true;
 }
 
 /* --- waiting ------------------------------------------------------------------------------------ */
@@ -100,6 +120,7 @@ static int check(struct mpi *m, double waited) {
     }
     if (waited < m->timeout) return 0;
     m->timed_out = true;
+    tell(m, TAG_FAILED, BLANCH_EDEVICE);
     return bl_fail(BLANCH_EDEVICE, "the other ranks were waited for %.0f s: one of them hangs", m->timeout);
 }
 
@@ -121,13 +142,14 @@ static int wait_for(struct mpi *m, MPI_Request *request, const char *what) {
         if (!code) code = check(m, now - start);
     }
     m->abandoned |= !done;
+    if (code) say_here(m);
     return code;
 }
 
 /* --- the collectives ---------------------------------------------------------------------------- */
 
-static int may_begin(const struct mpi *m, size_t bytes) {
-    if (atomic_load(&m->given_up) || m->failed_code) return bl_fail(BLANCH_EDEVICE, "a rank has failed");
+static int may_begin(struct mpi *m, size_t bytes) {
+    if (atomic_load(&m->given_up) || m->failed_code) return say_here(m), bl_fail(BLANCH_EDEVICE, "a rank has failed");
     if (bytes <= INT_MAX) return 0;
     return bl_fail(BLANCH_ELIMIT, "%zu bytes between two ranks are more than MPI takes at once", bytes);
 }
@@ -192,6 +214,28 @@ static int meet(struct mpi *m) {
     return 0;
 }
 
+static void library_name(char to[96]) {
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length;
+    if (MPI_Get_library_version(text, &length)) *text = 0;
+    snprintf(to, 96, "%.*s", (int)strcspn(text, ",\n"), text);
+    for (char *c = to; *c; c++)
+        if (*c == '\t') *c = ' ';
+}
+
+/* A program that another MPI's mpirun has started is alone, as often as there are ranks. */
+static int check_started(const struct mpi *m) {
+    char library[96];
+    int rank, started;
+    bl_ranks_look(&rank, &started);
+    if (m->ranks >= started) return 0;
+    library_name(library);
+    return bl_fail(BLANCH_EUSAGE,
+                   "%d ranks were started, and MPI (%s) knows of %d: it is not the MPI of who started "
+                   "them; take its own mpirun, or `srun --mpi=` with one of `srun --mpi=list`",
+                   started, library, m->ranks);
+}
+
 static int open_on(struct mpi **made, MPI_Comm comm, double timeout) {
     int code = check_threads();
     struct mpi *m = *made = code ? NULL : bl_calloc(1, sizeof *m);
@@ -213,7 +257,7 @@ static void close_on(struct mpi *m) {
     MPI_Finalized(&ended);
     if (!ended && !m->abandoned && m->apart != MPI_COMM_NULL) MPI_Comm_free(&m->apart);
     if (!ended && !m->abandoned && m->comm != MPI_COMM_NULL) MPI_Comm_free(&m->comm);
-    free(m->table), free(m->member);
+    free(m->table), free(m->member), free(m->hangs);
     free(m);
 }
 
@@ -278,26 +322,18 @@ static int begin_mpi(void) {
     return error ? bl_fail(BLANCH_EDEVICE, "MPI does not begin: error %d", error) : 0;
 }
 
-static void name_library(struct bl_ranks *ranks) {
-    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
-    int length;
-    if (MPI_Get_library_version(text, &length)) return;
-    snprintf(ranks->library, sizeof ranks->library, "%.*s", (int)strcspn(text, ",\n"), text);
-    for (char *c = ranks->library; *c; c++)
-        if (*c == '\t') *c = ' ';
-}
-
 int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
     struct bl_ranks *r = *ranks = bl_calloc(1, sizeof *r);
     struct mpi *m = NULL;
     int code = r ? begin_mpi() : BLANCH_ENOMEM;
     if (!code) code = open_on(&m, MPI_COMM_WORLD, timeout);
+    if (!code) code = check_started(m);
     if (!code) {
         r->all = table_of(m);
         r->rank = m->rank, r->ranks = m->ranks;
         r->own = &m->table[m->rank];
         for (int k = 0; k < r->ranks; k++) r->locals += !strcmp(m->table[k].host, r->own->host);
-        name_library(r);
+        library_name(r->library);
     }
     if (code && r) close_on(m), free(r), *ranks = NULL;
     return code;
@@ -339,53 +375,48 @@ void bl_ranks_give_up(struct bl_ranks *ranks) {
 
 /* --- the end ------------------------------------------------------------------------------------ */
 
-/* Messages of a number are small enough to leave at once. */
-static void tell(struct mpi *m, int tag, int value) {
-    MPI_Request request;
-    for (int k = 0; k < m->ranks; k++)
-        if (k != m->rank && !MPI_Isend(&value, 1, MPI_INT, k, tag, m->apart, &request)) {
-            int done = 0;
-            MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-            if (!done) MPI_Request_free(&request);
-        }
-}
-
 /* From rank 0, when it has written what it had to: who tells the message. False: it did not come. */
 static bool hear_done(struct mpi *m, int *teller) {
     const double start = bl_now();
     int there = 0;
-    while (m->left || bl_now() - start < farewell) {
+    while (m->left || (bl_now() - start < farewell && !(m->hangs && m->hangs[0]))) {
         if (MPI_Iprobe(0, TAG_DONE, m->apart, &there, MPI_STATUS_IGNORE)) return false;
         if (there) return !MPI_Recv(teller, 1, MPI_INT, 0, TAG_DONE, m->apart, MPI_STATUS_IGNORE);
-        hear(m);
+        if (hear(m)) say_here(m);
         if (m->watches && is_gone(m, 0)) return false;
         rest(longest_rest);
     }
     return false;
 }
 
-/* Ranks that wait have said so; the others hang. MPICH's mpiexec would wait for them for ever: those of this host are
- * killed. */
-static void name_hanging(struct mpi *m) {
+/* Of a rank that waited in vain: who lives has answered; the others hang, and are named. */
+static bool name_hanging(struct mpi *m) {
     char names[900] = "", name[300];
-    bool *heard = bl_calloc((size_t)m->ranks, sizeof *heard);
     MPI_Status status;
     const double start = bl_now();
-    for (int there = 0, code; heard && bl_now() - start < last_words; there = 0) {
-        if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_FAILED, m->apart, &there, &status)) break;
+    int there, unused, left = m->ranks - 1;
+    if (!(m->hangs = bl_calloc((size_t)m->ranks, sizeof *m->hangs))) return false;
+    for (int k = 0; k < m->ranks; k++) m->hangs[k] = k != m->rank;
+    while (left && bl_now() - start < answers) {
+        hear(m);
+        if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_HERE, m->apart, &there, &status)) break;
         if (!there) rest(longest_rest);
-        if (there) MPI_Recv(&code, 1, MPI_INT, status.MPI_SOURCE, TAG_FAILED, m->apart, MPI_STATUS_IGNORE);
-        if (there) heard[status.MPI_SOURCE] = true;
+        if (!there || MPI_Recv(&unused, 1, MPI_INT, status.MPI_SOURCE, TAG_HERE, m->apart, MPI_STATUS_IGNORE)) continue;
+        left -= m->hangs[status.MPI_SOURCE];
+        m->hangs[status.MPI_SOURCE] = false;
     }
-    for (int k = 0; heard && k < m->ranks; k++) {
+    for (int k = 0; k < m->ranks; k++) {
         const size_t used = strlen(names);
-        if (k == m->rank || heard[k]) continue;
-        if (m->watches && !strcmp(m->table[k].host, m->table[m->rank].host)) kill(m->table[k].pid, SIGKILL);
-        if (used > sizeof names - 300) continue;
+        if (!m->hangs[k] || used > sizeof names - 300) continue;
         snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", name_of(m, k, name));
     }
-    if (*names) bl_fail(BLANCH_EDEVICE, "%s: no answer for %.0f s: it hangs", names, m->timeout);
-    free(heard);
+    return *names && bl_fail(BLANCH_EDEVICE, "%s: no answer for %.0f s: it hangs", names, m->timeout);
+}
+
+/* MPICH's mpiexec would wait for them for ever: those of this host are killed, when everything is told. */
+static void kill_hanging(const struct mpi *m) {
+    for (int k = 0; m->hangs && m->watches && k < m->ranks; k++)
+        if (m->hangs[k] && !strcmp(m->table[k].host, m->table[m->rank].host)) kill(m->table[k].pid, SIGKILL);
 }
 
 /* Without rank 0 the lowest of those that have something to tell does. */
@@ -398,16 +429,31 @@ static bool is_told(struct mpi *m) {
     return m->failed_code && m->lowest < m->rank;
 }
 
+/* mpirun sends the others SIGTERM where one is killed, which is no interruption. A layer that waited for a rank has
+ * nothing to do with its end. */
+static int name_gone(struct mpi *m, int code) {
+    char name[300], *message = bl_strdup(blanch_error_message());
+    const int gone = message ? first_gone(m) : -1;
+    const char *named = gone < 0 ? NULL : strstr(message, name_of(m, gone, name));
+    if (named) bl_fail(code, "%s", named);
+    if (gone >= 0 && code == BLANCH_EINTERRUPTED)
+        code = bl_fail(BLANCH_EDEVICE, "%s is gone: killed, or out of memory", name);
+    free(message);
+    return code;
+}
+
 bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     struct mpi *m = of(ranks);
+    if (*code) *code = name_gone(m, *code);
     if (m->left && !*code) hear_done(m, &(int){0});
     if (m->left && !*code) return *code = m->failed_code, false;
     const bool own = *code && !m->failed_code; // not by what another rank has told
     char name[300], *message = own ? bl_strdup(blanch_error_message()) : NULL;
     int teller = m->rank;
     hear(m);
-    if (own) tell(m, TAG_FAILED, *code);
-    if (own && m->timed_out && !m->rank) name_hanging(m);
+    if (own && !m->timed_out) tell(m, TAG_FAILED, *code);
+    if (*code || m->failed_code) say_here(m);
+    if (own && m->timed_out && name_hanging(m)) free(message), message = bl_strdup(blanch_error_message());
     if (m->rank) {
         if (!hear_done(m, &teller)) teller = own && !is_told(m) ? m->rank : -1;
     } else {
@@ -415,7 +461,7 @@ bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
         tell(m, TAG_DONE, teller);
     }
     if (!*code && m->failed_code) *code = m->failed_code;
-    if (own && !m->timed_out) bl_fail(*code, "%s", message ? message : blanch_error_text(*code)); // others' came since
+    if (own) bl_fail(*code, "%s", message ? message : blanch_error_text(*code)); // others' came since
     free(message);
     if (teller == m->rank && own && strncmp(blanch_error_message(), "rank ", 5))
         bl_fail_in(*code, "%s", name_of(m, m->rank, name));
@@ -440,6 +486,7 @@ static bool is_clean(struct mpi *m) {
 void bl_ranks_close(struct bl_ranks *ranks) {
     if (!ranks) return;
     struct mpi *m = of(ranks);
+    kill_hanging(m);
     const bool clean = is_clean(m);
     m->abandoned |= !clean;
     close_on(m);

@@ -261,6 +261,62 @@ static int gather(void *context, struct blanch_device *dev, const struct bl_floa
     return code;
 }
 
+/* Shares are sent as if all were whole. */
+static size_t share_of(const struct bl_staged *s, const struct bl_shared_rows *r) {
+    return (size_t)((r->rows + s->host.ranks - 1) / s->host.ranks * r->width);
+}
+
+static int put_share(struct bl_staged *s, const struct bl_shared_rows *r, const float *values) {
+    const struct bl_interval own = bl_share_of(&s->table, r->rows);
+    const size_t width = (size_t)r->width * sizeof *values;
+    return own.count ? bl_mem_write(r->mem, (size_t)own.first * width, (size_t)own.count * width, values) : 0;
+}
+
+static int gather_shares_staged(struct bl_staged *s, const struct bl_shared_rows *r) {
+    const size_t share = share_of(s, r), bytes = share * sizeof *s->staging, width = (size_t)r->width * sizeof(float);
+    const struct bl_interval own = bl_share_of(&s->table, r->rows);
+    int code = bl_grow((void **)&s->staging, &s->staging_capacity, share, sizeof *s->staging);
+    if (!code && own.count)
+        code = bl_mem_read(r->mem, (size_t)own.first * width, (size_t)own.count * width, s->staging);
+    if (!code && s->begun) code = wait_for(s, s->begun); // the thread has the room until then
+    if (!code) code = room_of(s, bytes * (size_t)s->host.ranks);
+    if (!code) code = gather_bytes(s, s->staging, bytes, s->room);
+    return code ? code : bl_mem_write(r->mem, 0, (size_t)r->rows * width, s->room);
+}
+
+static int gather_shares(void *context, struct blanch_device *dev, const struct bl_shared_rows *rows) {
+    const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
+    int code = gather_shares_staged(context, rows);
+    bl_tag_phase(dev, phase);
+    return code;
+}
+
+static int sum_shares_staged(struct bl_staged *s, const struct bl_shared_rows *r) {
+    const struct blanch_collectives *h = &s->host;
+    const size_t share = share_of(s, r), whole = share * (size_t)h->ranks, count = (size_t)(r->rows * r->width);
+    double start;
+    int code = bl_grow((void **)&s->staging, &s->staging_capacity, whole, sizeof *s->staging);
+    if (!code) code = bl_mem_read(r->mem, 0, count * sizeof *s->staging, s->staging);
+    if (!code) code = enter(s, &start);
+    if (!code) code = room_of(s, whole * sizeof *s->staging);
+    if (code) return code;
+    memset(s->staging + count, 0, (whole - count) * sizeof *s->staging);
+    code = h->exchange(h->context, s->staging, share * sizeof *s->staging, s->room);
+    if (code) return code;
+    add_up(s->staging, s->room, share, h->ranks);
+    s->traffic.bytes += share * sizeof *s->staging * (size_t)(h->ranks - 1);
+    s->traffic.seconds += bl_now() - start;
+    leave(s, start);
+    return put_share(s, r, s->staging);
+}
+
+static int sum_shares(void *context, struct blanch_device *dev, const struct bl_shared_rows *rows) {
+    const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
+    int code = sum_shares_staged(context, rows);
+    bl_tag_phase(dev, phase);
+    return code;
+}
+
 static int gather_host(void *context, const double *own, int count, double *all) {
     return gather_bytes(context, own, (size_t)count * sizeof *own, all);
 }
@@ -422,6 +478,8 @@ int bl_staged_open(struct bl_staged **staged, const struct blanch_collectives *h
                                        .finish = finish,
                                        .spread = spread,
                                        .gather = gather,
+                                       .sum_shares = sum_shares,
+                                       .gather_shares = gather_shares,
                                        .merge = merge,
                                        .merge_sums = merge_sums,
                                        .sum_host = sum_host,

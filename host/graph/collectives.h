@@ -26,6 +26,16 @@ struct bl_floats {
     int64_t offset, count;
 };
 
+/* A matrix (rows, width) that ranks have divided: the k-th of n has its k-th share, of ceil(rows/n) rows as far as they
+ * go. */
+struct bl_shared_rows {
+    struct bl_mem *mem;
+    int64_t rows, width;
+};
+struct bl_interval {
+    int64_t first, count;
+};
+
 /* Seconds since the table was made: under way among the ranks, and of those the ones that somebody waited. Bytes that
  * this rank has sent. */
 struct bl_traffic {
@@ -46,6 +56,10 @@ struct bl_collectives {
     int (*spread)(void *context, struct blanch_device *dev, const struct bl_floats *floats, int root);
     /* all: (ranks, count) floats become those of every rank, in the ranks' order. */
     int (*gather)(void *context, struct blanch_device *dev, const struct bl_floats *own, struct bl_mem *all);
+    /* Each rank's share of the rows becomes its sum over all ranks; the other rows are left. */
+    int (*sum_shares)(void *context, struct blanch_device *dev, const struct bl_shared_rows *rows);
+    /* All rows become those of the rank whose share they are. */
+    int (*gather_shares)(void *context, struct blanch_device *dev, const struct bl_shared_rows *rows);
     /* Moments become those of all ranks' rows: in one chunk, or in as many as fit where they were. */
     int (*merge)(void *context, struct blanch_device *dev, struct bl_moments *moments);
     /* Sums become those of all ranks' rows, in one chunk; with an origin it too becomes another, the same for all,
@@ -70,6 +84,12 @@ static inline int bl_merge_sums(const struct bl_collectives *all, struct blanch_
 }
 static inline int bl_sum_host(const struct bl_collectives *all, double *values, int count) {
     return all ? all->sum_host(all->context, values, count) : 0;
+}
+static inline struct bl_interval bl_share_of(const struct bl_collectives *all, int64_t rows) {
+    const int64_t each = all ? (rows + all->ranks - 1) / all->ranks : rows, first = all ? each * all->rank : 0;
+    return (struct bl_interval){first < rows ? first : rows, first >= rows         ? 0
+                                                             : rows - first < each ? rows - first
+                                                                                   : each};
 }
 static inline int bl_spread_from(const struct bl_collectives *all, struct blanch_device *dev, struct bl_mem *mem,
                                  int64_t count, int root) {

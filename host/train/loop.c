@@ -462,6 +462,7 @@ static void tell_start(const struct run *run) {
     const struct blanch_device_info *info = blanch_device_info(run->dev);
     const int last = (int)(bl_dataset_count(run->data, BL_TRAIN) % (uint32_t)bl_run_images(run));
     char dropped[200] = "", times[40] = "";
+    if (!bl_run_writes(run)) return; // what all ranks know, one tells
     if (run->o.network.accumulate > 1) snprintf(times, sizeof times, " times %d", run->o.network.accumulate);
     if (last && last < run->least)
         snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,

@@ -182,28 +182,22 @@ int bl_run_join(struct run *run) {
 
 /* --- evaluation --------------------------------------------------------------------------------- */
 
-/* The part of this rank: of a batch that is too small to share, all of it is rank 0's. */
+/* The part of this rank, as in training: of a batch that is too small to share, all of it is rank 0's. */
 static int test_part(const struct run *run, struct blanch_network *net, enum bl_split split,
                      struct blanch_metrics *metrics, struct bl_answers *answers) {
-    int *share = bl_calloc((size_t)run->ranks->ranks, sizeof *share);
-    if (!share) return BLANCH_ENOMEM;
-    for (int k = 0; k < run->ranks->ranks; k++) share[k] = 1;
-    const struct bl_division_of part = {run->ranks->rank, run->ranks->ranks, 1, share};
-    const int whole = net->options.batch * run->ranks->ranks;
     const struct bl_loader_options options = {
-        .split = split, .view = run->view, .batch = whole, .epochs = 1, .part = part};
+        .split = split, .view = run->view, .batch = run->o.network.batch, .epochs = 1, .part = run->part};
     struct bl_loader *loader = NULL;
     struct bl_batch batch;
     int code = bl_loader_open(&loader, run->data, &options);
     while (!code && !(code = bl_loader_next(loader, &batch)) && batch.whole) {
         struct blanch_metrics some;
-        if (!batch.count || (run->ranks->rank && bl_divide(&part, batch.whole).whole)) continue;
+        if (!batch.count || (run->ranks->rank && bl_divide(&run->part, batch.whole).whole)) continue;
         if ((code = bl_network_eval_answers(net, &batch, &some, run->iou ? answers : NULL))) break;
         bl_metrics_add(metrics, &some);
         code = bl_check_interrupted();
     }
     bl_loader_close(loader);
-    free(share);
     return code;
 }
 

@@ -47,10 +47,10 @@ void put(float16 sum, int add, int width, global float *c) {
     for (int j = 0; j < width; j++) c[j] = add ? c[j] + part[j] : part[j];
 }
 
-/* interleave: 1 where A is in rows. */
-kernel void fold_product(global const float *restrict a, global const float *restrict packed, int rows, int n,
-                         int interleave, int high, int wide, global float *c) {
-    const int row0 = get_global_id(0) * high, row1 = min(row0 + high, rows);
+/* Rows first .. first + rows. interleave: 1 where A is in rows. */
+kernel void fold_product(global const float *restrict a, global const float *restrict packed, int first, int rows,
+                         int n, int interleave, int high, int wide, global float *c) {
+    const int row0 = first + get_global_id(0) * high, row1 = min(row0 + high, first + rows);
     const int col0 = get_global_id(1) * wide * 16, col1 = min(col0 + wide * 16, n);
     const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
     for (int k0 = 0; k0 < n; k0 += chunk) {

@@ -66,12 +66,9 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     fold->folded_bias = bl_node_workspace(node, BL_LIFE_KEPT, fold->outputs);
     bool own = is_own(fold), training = bl_node_training(node);
     if (own) bl_packed_product_setup(&fold->by_deconv, node, fold->features, training ? BL_LIFE_SAVED : life);
+    const enum bl_life of_rows = is_ahead(fold) ? BL_LIFE_KEPT : own ? BL_LIFE_BACKWARD : BL_LIFE_SAVED;
     if (fold->permuted && ((training && !is_few(fold)) || !own))
-        fold->rows = bl_node_workspace(node,
-                                       is_ahead(fold) ? BL_LIFE_KEPT
-                                       : own          ? BL_LIFE_BACKWARD
-                                                      : BL_LIFE_SAVED,
-                                       weights_of(fold));
+        fold->rows = bl_node_workspace(node, of_rows, weights_of(fold));
     if (!training) return;
     fold->gradient = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
     if (fold->permuted && !orders_gradient(fold))
@@ -147,6 +144,22 @@ static struct bl_range over_sums(const struct bl_fold *fold) {
 
 /* --- products --------------------------------------------------------------------------------- */
 
+/* Whether ranks divide the rows of weights: where features are so many that it pays. */
+static bool is_divided(const struct bl_fold *fold, const struct bl_run *run, bool gradients) {
+    return run && run->training && is_own(fold) && !is_few(fold) && fold->step.weights == BL_ND_OF_PARAMETER &&
+           bl_whitening_divides(fold->whitening, run, gradients);
+}
+
+static struct bl_interval own_outputs(const struct bl_fold *fold, const struct bl_run *run, bool gradients) {
+    return bl_share_of(is_divided(fold, run, gradients) ? run->all : NULL, fold->outputs);
+}
+static struct bl_interval rows_of(const struct bl_fold *fold, struct bl_interval outputs) {
+    return (struct bl_interval){outputs.first * fold->interleave, outputs.count * fold->interleave};
+}
+static struct bl_shared_rows by_outputs(const struct bl_fold *fold, struct bl_mem *mem) {
+    return (struct bl_shared_rows){mem, fold->outputs, fold->interleave * fold->features};
+}
+
 /* C = A B for square matrices B, C = B where rows is F; A in rows. */
 static struct bl_gemm product_of(const struct bl_fold *fold, int64_t rows, struct bl_mem *a, struct bl_mem *b,
                                  struct bl_mem *c) {
@@ -177,9 +190,10 @@ static int pack(const struct bl_fold *fold, struct bl_mem *matrix) {
 /* C = A B for the rows of every matrix, B packed before; both may be rounded to that type. */
 static int times(const struct bl_fold *fold, enum bl_type rounds, struct bl_mem *a, struct bl_mem *b,
                  struct bl_mem *c) {
-    int64_t rows = fold->outputs / fold->matrices * fold->interleave;
-    if (is_own(fold)) return bl_packed_product_multiply(&fold->by_deconv, a, rows, 1, c);
-    struct bl_gemm product = product_of(fold, rows, a, b, c);
+    if (is_own(fold))
+        return bl_packed_product_multiply(&fold->by_deconv, a, bl_share_of(NULL, fold->outputs * fold->interleave), 1,
+                                          c);
+    struct bl_gemm product = product_of(fold, fold->outputs / fold->matrices * fold->interleave, a, b, c);
     product.rounds = rounds;
     return bl_gemm(fold->node->dev, &product);
 }
@@ -194,9 +208,14 @@ static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
  * NULL) may be rounded as its activations are stored; what updates are taken from may not. */
 static int fold_weight(const struct bl_fold *fold, const struct bl_run *run, struct bl_mem *weight, struct bl_mem *b,
                        struct bl_mem *c) {
-    if (is_own(fold))
-        return bl_packed_product_multiply(&fold->by_deconv, weight, fold->outputs * fold->interleave,
-                                          fold->permuted ? fold->interleave : 1, c);
+    if (is_own(fold)) {
+        const struct bl_shared_rows whole = by_outputs(fold, c);
+        int code = bl_packed_product_multiply(&fold->by_deconv, weight, rows_of(fold, own_outputs(fold, run, false)),
+                                              fold->permuted ? fold->interleave : 1, c);
+        return code || !is_divided(fold, run, false)
+                   ? code
+                   : run->all->gather_shares(run->all->context, fold->node->dev, &whole);
+    }
     int code =
         is_ahead(fold) && run->training ? bl_ahead_make(fold->node, &rows_ahead, run, BL_FOLD) : to_rows(fold, weight);
     const enum bl_type rounds = run ? bl_node_type(fold->node) : BL_F32;
@@ -412,12 +431,14 @@ static int few_gradient(const struct bl_fold *fold) {
 }
 
 /* dD = sum over rows of W^T dW', elsewhere than on CPUs of (W^T dW' + dW'^T W)/2. */
-static int matrix_gradient(struct bl_fold *fold) {
+static int matrix_gradient(struct bl_fold *fold, struct bl_interval outputs) {
     if (fold->gram.node) return few_gradient(fold);
     struct bl_mem *weight;
     int code = weight_rows(fold, &weight);
     if (code) return code;
-    int64_t f = fold->features, rows = fold->outputs / fold->matrices * fold->interleave;
+    int64_t f = fold->features, rows = outputs.count / fold->matrices * fold->interleave;
+    size_t offset = (size_t)(rows_of(fold, outputs).first * f);
+    if (!rows) return bl_mem_fill(fold->ddeconv->mem, 0, sizeof(float) * (size_t)(f * f), 0);
     const struct bl_gemm product = {
         .trans_a = true,
         .symmetric = !bl_on_cpu(fold->node->dev),
@@ -428,6 +449,8 @@ static int matrix_gradient(struct bl_fold *fold) {
         .a = weight,
         .b = gradient_of(fold),
         .c = fold->ddeconv->mem,
+        .offset_a = offset,
+        .offset_b = offset,
         .lda = f,
         .ldb = f,
         .ldc = f,
@@ -513,19 +536,42 @@ static int few_backward(const struct bl_fold *fold) {
     return code ? code : sum_mean(fold, parts);
 }
 
-int bl_fold_backward(struct bl_fold *fold) {
+/* dW from where `times` leaves it. */
+static struct bl_mem *product_gradient(const struct bl_fold *fold) {
+    return fold->permuted ? fold->drows->mem : fold->weight->grad.mem;
+}
+static int order_gradient(const struct bl_fold *fold) {
+    return fold->permuted ? bl_launch_light(fold->node->dev, fold->from_rows, over_outputs(fold, true),
+                                            BL_MEM(fold->drows->mem), SIZES(fold), BL_MEM(fold->weight->grad.mem))
+                          : 0;
+}
+
+/* The share of this rank of dD and of dW, from gradients that are those of all ranks; it hands back 0 for the rest,
+ * which others do: sums over ranks make it whole. */
+static int divided_backward(struct bl_fold *fold, const struct bl_run *run) {
+    struct blanch_device *dev = fold->node->dev;
+    const struct bl_interval own = own_outputs(fold, run, true);
+    const struct bl_shared_rows gradient = by_outputs(fold, fold->gradient->mem);
+    struct bl_mem *to = product_gradient(fold);
+    int code = run->all->sum_shares(run->all->context, dev, &gradient);
+    if (!code && fold->step.backward && fold->step.action == BL_ND_EXACT) code = matrix_gradient(fold, own);
+    if (!code) code = bl_mem_fill(to, 0, sizeof(float) * (size_t)weights_of(fold), 0);
+    if (!code) code = bl_packed_product_multiply(&fold->by_deconv, fold->gradient->mem, rows_of(fold, own), 1, to);
+    return code ? code : order_gradient(fold);
+}
+
+int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run) {
     const struct bl_nd_step *step = &fold->step;
     if (passes_once(fold)) return few_backward(fold);
     if (bl_fold_gradients_serve(fold)) return bl_fold_gradients(fold);
     int code = weight_gradient(fold);
-    if (!code && step->backward && step->action == BL_ND_EXACT) code = matrix_gradient(fold);
+    if (!code && is_divided(fold, run, true)) return divided_backward(fold, run);
+    if (!code && step->backward && step->action == BL_ND_EXACT)
+        code = matrix_gradient(fold, bl_share_of(NULL, fold->outputs));
     if (code || is_of_target(fold)) return code;
     if (orders_gradient(fold)) return permuted_gradient(fold);
-    code = times(fold, BL_F32, fold->gradient->mem, step->deconv,
-                 fold->permuted ? fold->drows->mem : fold->weight->grad.mem);
-    if (code || !fold->permuted) return code;
-    return bl_launch_light(fold->node->dev, fold->from_rows, over_outputs(fold, true), BL_MEM(fold->drows->mem),
-                           SIZES(fold), BL_MEM(fold->weight->grad.mem));
+    code = times(fold, BL_F32, fold->gradient->mem, step->deconv, product_gradient(fold));
+    return code ? code : order_gradient(fold);
 }
 
 /* Mean and D are of all ranks' images, and so is what the loss makes of them. */

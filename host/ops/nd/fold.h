@@ -64,7 +64,7 @@ int bl_fold_prepare(struct bl_fold *fold);
 /* Decides the step, whitens, and folds. *changed: false where an evaluation finds what an earlier one has folded. */
 int bl_fold_forward(struct bl_fold *fold, const struct bl_run *run, bool *changed);
 /* From `gradient` and the bias's gradient: the weight's gradient, and what whitening wants. */
-int bl_fold_backward(struct bl_fold *fold);
+int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run);
 /* fold_gradients.c: kernels; whether the step's gradients are computed there, but on CPUs; and computing them. */
 int bl_fold_gradients_prepare(struct bl_fold *fold);
 bool bl_fold_gradients_serve(const struct bl_fold *fold);

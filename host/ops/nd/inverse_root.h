@@ -29,9 +29,10 @@ struct bl_inverse_root {
         int items; // of a group; 0: matrices are not small
     } small;       // of root_small.c
     struct {
-        int ranks; // that it was decided for; 0: none
-        bool forward, backward;
-    } division; // of products: root_division.c
+        int ranks;              // that it was decided for; 0: none
+        bool forward, backward; // products of the iteration, and of its gradient
+        bool rows;              // of weights, in the gradients of folding
+    } division;                 // root_division.c
 };
 
 enum { BL_ROOT_VARIANCES = 0 }; // as n_iter: D = diag(S)^(-1/2), without an iteration
@@ -72,8 +73,7 @@ struct bl_root_gradient {
 };
 int bl_inverse_root_backward(struct bl_inverse_root *root, const struct bl_collectives *all,
                              const struct bl_root_gradient *gradient);
-/* root_division.c, by the first iteration with other ranks: whether they divide the products. `s` is read, `last`
- * written. */
+/* root_division.c, by the first iteration with other ranks: what they divide. `s` is read, `last` written. */
 int bl_inverse_root_divide(struct bl_inverse_root *root, const struct bl_collectives *all);
 /* S of one matrix (F, F), as it was before the iteration. Waits for the device. */
 int bl_inverse_root_read(const struct bl_inverse_root *root, int matrix, float *s);

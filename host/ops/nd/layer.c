@@ -68,7 +68,7 @@ int bl_nd_layer_backward(struct bl_node *node, const struct bl_run *run) {
                                         fold->bias->grad.mem);
     if (code) return code;
     bl_node_phase(node, BL_FOLD);
-    code = bl_fold_backward(fold);
+    code = bl_fold_backward(fold, run);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
     code = bl_conv_backward_data(layer->conv, run, fold->folded->mem, node->out[0]->grad, node->in[0]->grad,

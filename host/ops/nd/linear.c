@@ -143,7 +143,7 @@ static int backward(struct bl_node *node, const struct bl_run *run) {
     int code = weights_backward(node, run->n);
     if (code) return code;
     bl_node_phase(node, BL_FOLD);
-    code = bl_fold_backward(fold);
+    code = bl_fold_backward(fold, run);
     if (code || !node->in[0]->grad) return code;
     bl_node_phase(node, BL_BACKWARD_DATA);
     struct bl_gemm data = {.m = run->n,

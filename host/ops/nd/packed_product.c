@@ -29,15 +29,16 @@ int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, 
 }
 
 /* All rows by all of D's columns; few rows are shared out by columns too. */
-int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, int64_t rows, int64_t interleave,
-                               struct bl_mem *c) {
-    int64_t n = p->n, strips = strips_of(p), high = HIGH,
+int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, struct bl_interval wanted,
+                               int64_t interleave, struct bl_mem *c) {
+    int64_t n = p->n, rows = wanted.count, strips = strips_of(p), high = HIGH,
             want = 4 * (int64_t)blanch_device_info(p->node->dev)->compute_units;
     while (high > 24 && (rows + high - 1) / high < want) high -= 12;
+    if (rows < 1) return 0;
     int64_t down = (rows + high - 1) / high, wide = strips;
     while (wide > 2 && down * ((strips + wide - 1) / wide) < want) wide--;
     bl_work(p->node->dev, 2 * (double)rows * (double)n * (double)n, (uint64_t)(BL_FLOAT_BYTES * n * (2 * rows + n)));
     return bl_launch(p->product, BL_GROUPS1((size_t)down, (size_t)((strips + wide - 1) / wide)), BL_MEM(a),
-                     BL_MEM(p->packed->mem), BL_I32(rows), BL_I32(n), BL_I32(interleave), BL_I32(high), BL_I32(wide),
-                     BL_MEM(c));
+                     BL_MEM(p->packed->mem), BL_I32(wanted.first), BL_I32(rows), BL_I32(n), BL_I32(interleave),
+                     BL_I32(high), BL_I32(wide), BL_MEM(c));
 }

@@ -19,8 +19,8 @@ void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, 
 int bl_packed_product_prepare(struct bl_packed_product *p);
 /* Packs scale D. */
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale);
-/* interleave: how many rows of A interleave, in parameter order; 1: none. */
-int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, int64_t rows, int64_t interleave,
-                               struct bl_mem *c);
+/* Of the rows that are wanted. interleave: how many rows of A interleave, in parameter order; 1: none. */
+int bl_packed_product_multiply(const struct bl_packed_product *p, struct bl_mem *a, struct bl_interval rows,
+                               int64_t interleave, struct bl_mem *c);
 
 #endif

@@ -1,12 +1,18 @@
 /* Who computes the products of a layer's inverse root where several ranks share its covariance. No two layers' roots
  * are needed at once: a layer's output needs its D, and its input all those before. So each product is divided, and
  * F^2/2 values are exchanged after it, for F^3/2 multiply-adds forwards and F^3 backwards. What that brings depends on
- * device and network: it is measured in the layer's first pass, and all ranks go by the slowest of them. */
+ * device and network: it is measured in the layer's first pass, and all ranks go by the slowest of them.
+ *
+ * The products of folding have the same share: O rows of weights, O F values for O F^2 multiply-adds forwards and twice
+ * as many backwards. W D goes with the iteration's products, as its bits do not depend on who computes them. Gradients
+ * are summed over ranks before they are multiplied where rows are divided, and after it where not, which is other
+ * rounding: that is not left to a measurement, but done where all ranks are of one host. */
 #include "ops/common.h"
 #include "ops/nd/inverse_root.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LEAST_FEATURES = 64, TIMED = 5 };
 static const double worth = 0.9; // of the time, at most
@@ -19,21 +25,33 @@ static enum choice asked_for(void) {
     return !text ? MEASURED : !strcmp(text, "whole") ? WHOLE : !strcmp(text, "divided") ? DIVIDED : MEASURED;
 }
 
+static double hash_of(const char *text) {
+    return (double)(uint32_t)bl_hash(BL_HASH_START, text, strlen(text));
+}
+
 /* What rank 0 was asked for; whole where it cannot be or would be slow. Devices that differ would compute parts of D
  * differently, and wait for each other. */
-static int choose(const struct bl_inverse_root *root, const struct bl_collectives *all, enum choice *choice) {
+static int choose(struct bl_inverse_root *root, const struct bl_collectives *all, enum choice *choice) {
     const struct blanch_device_info *info = blanch_device_info(root->node->dev);
-    enum { FACTS = 4 };
+    enum { HOST = 4, FACTS };
+    char host[256] = "";
+    if (gethostname(host, sizeof host - 1)) *host = 0; // then all have one name, and are slower at worst
     const bool pays = root->features >= LEAST_FEATURES || asked_for() == DIVIDED;
-    const double own[FACTS] = {asked_for(), bl_on_cpu(root->node->dev) && pays,
-                               (double)(uint32_t)bl_hash(BL_HASH_START, info->name, strlen(info->name)),
-                               info->compute_units};
+    const double own[FACTS] = {asked_for(), bl_on_cpu(root->node->dev) && pays, hash_of(info->name),
+                               info->compute_units, hash_of(host)};
+    bool together = true;
     double *facts = bl_calloc((size_t)all->ranks, sizeof own);
     int code = facts ? all->gather_host(all->context, own, FACTS, facts) : BLANCH_ENOMEM;
     if (!code) *choice = (enum choice)facts[0];
     for (int i = FACTS; i < FACTS * all->ranks && !code; i++)
-        if (i % FACTS && facts[i] != facts[i % FACTS]) *choice = WHOLE;
+        if (facts[i] != facts[i % FACTS]) {
+            if (i % FACTS == HOST)
+                together = false;
+            else if (i % FACTS)
+                *choice = WHOLE;
+        }
     if (!code && !(facts[1] > 0)) *choice = WHOLE;
+    root->division.rows = *choice == DIVIDED || (*choice == MEASURED && together);
     free(facts);
     return code;
 }

@@ -453,7 +453,9 @@ static int rows_backward(struct bl_statistics *s, int64_t samples) {
     int64_t f = s->features, stride = s->samples.matrices * f;
     if (s->by_covariance.node) {
         int code = bl_packed_product_pack(&s->by_covariance, s->sbar->mem, 2.0 / s->samples_of_all);
-        return code ? code : bl_packed_product_multiply(&s->by_covariance, s->rows->mem, samples, 1, s->drows->mem);
+        return code ? code
+                    : bl_packed_product_multiply(&s->by_covariance, s->rows->mem, (struct bl_interval){0, samples}, 1,
+                                                 s->drows->mem);
     }
     struct bl_gemm product = {
         .m = samples,

@@ -168,6 +168,11 @@ int bl_whitening_backward(struct bl_whitening *w, const struct bl_run *run, cons
     return code ? code : bl_statistics_backward(s, run->n);
 }
 
+bool bl_whitening_divides(const struct bl_whitening *w, const struct bl_run *run, bool gradients) {
+    if (!run->all || w->root.division.ranks != run->all->ranks) return false;
+    return gradients ? w->root.division.rows : w->root.division.forward;
+}
+
 bool bl_whitening_cuts(const struct bl_whitening *w, const struct bl_nd_step *step) {
     return step->action == BL_ND_EXACT && !w->statistics.depthwise;
 }

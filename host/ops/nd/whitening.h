@@ -44,6 +44,9 @@ int bl_whitening_forward(struct bl_whitening *whitening, const struct bl_run *ru
 /* Where step->backward: adds to the input's gradient what comes through mean and D. */
 int bl_whitening_backward(struct bl_whitening *whitening, const struct bl_run *run, const struct bl_nd_step *step,
                           const struct bl_deconv_gradient *gradient);
+/* Whether ranks divide the rows of weights that D multiplies, and those of their gradients: decided by the first pass
+ * that computes D. */
+bool bl_whitening_divides(const struct bl_whitening *whitening, const struct bl_run *run, bool gradients);
 /* Whether that heeds node->cuts. */
 bool bl_whitening_cuts(const struct bl_whitening *whitening, const struct bl_nd_step *step);
 
