@@ -189,6 +189,19 @@ def test_programs_in_documents_are_those_of_the_examples():
           if not any(block in program for program in programs)])
 
 
+def test_workflows():
+    """They are YAML, with jobs and steps; actionlint, which CI runs, looks further."""
+    try:
+        import yaml
+    except ImportError:
+        raise tap.Skip('there is no yaml for Python')
+    found = glob.glob(os.path.join(ROOT, '.github', 'workflows', '*.yml'))
+    tap.check(found, 'there are none')
+    for path in found:
+        jobs = yaml.safe_load(open(path, encoding='utf-8'))['jobs']
+        tap.check(all(job['steps'] for job in jobs.values()), path)
+
+
 def test_results_of_devices():
     """Each file of docs/results is what the suite's schema says, comparable, and named in the README there."""
     wrong, table = [], read('docs/results/README.md')

@@ -105,6 +105,12 @@ static void look_at_environment(struct doctor *d) {
         if (i >= BL_COUNT(told))
             note(d, bl_format("%s=%s changes which kernels run: unset it unless that is meant", name, value));
     }
+    static const char *const places[] = {"OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH"};
+    for (int i = 0; i < BL_COUNT(places); i++) {
+        const char *value = getenv(places[i]);
+        if (value && strchr(value, '/') && access(value, F_OK))
+            find(d, bl_format("%s=%s, where drivers are looked for, is not there: unset it", places[i], value));
+    }
     put(d, "environment", set);
 }
 
@@ -245,6 +251,18 @@ static int look_at_device(struct doctor *d, const struct blanch_device_info *inf
     return code == BLANCH_EINTERRUPTED || code == BLANCH_ENOMEM ? code : 0;
 }
 
+/* What commands without --device take. */
+static void look_at_chosen(struct doctor *d) {
+    const char *name = getenv("BLANCH_DEVICE");
+    struct blanch_device *dev = NULL;
+    if (!name || !*name) return;
+    if (blanch_device_open(&dev, NULL, 0))
+        find(d, bl_format("BLANCH_DEVICE=%s, which every command takes, leads nowhere: %s; unset it, or name one of "
+                          "`blanch devices`",
+                          name, blanch_error_message()));
+    blanch_device_close(dev);
+}
+
 static int look_at_devices(struct doctor *d, const char *wanted) {
     struct blanch_device_info **infos = NULL;
     struct blanch_device *dev = NULL;
@@ -262,6 +280,7 @@ static int look_at_devices(struct doctor *d, const char *wanted) {
     if (code) d->code = code, snprintf(d->message, sizeof d->message, "%s", blanch_error_message());
     code = 0;
     for (int i = 0; infos && i < count && !code; i++) code = look_at_device(d, infos[i], json);
+    if (infos && !code) look_at_chosen(d);
     free(infos);
     return code;
 }
