@@ -145,6 +145,22 @@ def test_what_is_not_comparable_and_why():
           ['no other document has this network with this norm'] * 2, 'networks that stand alone')
 
 
+def test_other_engines_are_no_repetition():
+    """On one device by one version; another device has its own."""
+    engines = bench('nd')['engines']
+    layer = next(iter(engines))
+    name = engines[layer]['forward']
+    engines[layer]['forward'] = 'other'
+    a, b = timed('a.json', 100), timed('b.json', 180, engines=engines)
+    found = differences(a, b)
+    words = 'other engines (%s, forward: other, not %s)' % (layer, name)
+    check(len(found) == 2 and found[1]['not_comparable'] == words, found)
+    check(differences(a, timed('c.json', 180, engines=engines, **OTHER))[1]['difference_pct'] == 80, 'another device')
+    bare = bench('nd')['engines']
+    del bare[layer]
+    check(len(differences(a, timed('d.json', 101, engines=bare))) == 1, 'engines that are not told tell nothing')
+
+
 def test_runs_of_comparisons():
     """Their deconvolution counts, their rates do not."""
     blanch('compare', *SMALL, '--data', 'synthetic:1x28x28:10', '--steps', '4', '--norms', 'nd', '--settings',
