@@ -145,6 +145,22 @@ def test_what_is_not_comparable_and_why():
           ['no other document has this network with this norm'] * 2, 'networks that stand alone')
 
 
+def test_other_engines_are_no_repetition():
+    """On one device by one version; another device has its own."""
+    engines = bench('nd')['engines']
+    layer = next(iter(engines))
+    name = engines[layer]['forward']
+    engines[layer]['forward'] = 'other'
+    a, b = timed('a.json', 100), timed('b.json', 180, engines=engines)
+    found = differences(a, b)
+    words = 'other engines (%s, forward: other, not %s)' % (layer, name)
+    check(len(found) == 2 and found[1]['not_comparable'] == words, found)
+    check(differences(a, timed('c.json', 180, engines=engines, **OTHER))[1]['difference_pct'] == 80, 'another device')
+    bare = bench('nd')['engines']
+    del bare[layer]
+    check(len(differences(a, timed('d.json', 101, engines=bare))) == 1, 'engines that are not told tell nothing')
+
+
 def test_runs_of_comparisons():
     """Their deconvolution counts, their rates do not."""
     blanch('compare', *SMALL, '--data', 'synthetic:1x28x28:10', '--steps', '4', '--norms', 'nd', '--settings',
@@ -222,6 +238,47 @@ def test_suites_share_a_rank_within_their_spread():
     with open(path('suites.csv'), newline='') as f:
         said = {row['source']: (row['counts'], row['why_not']) for row in csv.DictReader(f)}
     check(said == {'bad.json': ('no', 'BLANCH_CONV was set'), 'first.json': ('yes', '')}, said)
+
+
+def test_nothing_that_is_read_is_written_over():
+    a, b = timed('a.json', 100), timed('b.json', 100)
+    os.makedirs(path('folder/inner'), exist_ok=True)
+    shutil.copy(path(a), path('folder/compare.json'))
+    files = [write(name, {'any': 1}) for name in ('folder/best.safetensors', 'folder/inner/x', 'card.json')]
+    os.symlink('a.json', path('link'))
+    for args in ((a, '--out', a), (b, a, '--csv', './a.json'), (a, '--csv', path(a)), (a, '--out', 'link'),
+                 ('folder', '--out', files[0]), (a, path('folder'), '--csv', files[1]), ('link', '--out', a)):
+        refused(args, '%s: %s is read and would be overwritten' % (args[-2], args[-1]))
+    refused(('--csv', 'card.json', b), '--csv: card.json is there and is no page or table of a report')
+    blanch('report', a, '--out', 'folder/report.html', '--csv', 'folder/rows.csv')
+    blanch('report', a, 'folder', '--out', 'folder/report.html', '--csv', 'folder/rows.csv')    # its own, once more
+    open(path('empty'), 'w').close()
+    blanch('report', a, '--out', 'empty')
+    with open(path('other.html'), 'w') as f:
+        f.write('<!doctype html><title>Mine</title>')
+    refused((a, '--out', 'other.html'), 'is no page or table')
+
+
+def refused(args, words):
+    """In one line, with nothing changed."""
+    name = path(next(after for option, after in zip(args, args[1:]) if option in ('--out', '--csv')))
+    with open(name, 'rb') as f:
+        before = f.read()
+    done = subprocess.run([BLANCH, 'report', *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          timeout=60, cwd=HOME)
+    check(done.returncode == 2 and words in done.stderr and done.stderr.count('\n') == 1, '%s: %s' % (args, done))
+    with open(name, 'rb') as f:
+        check(f.read() == before, '%s: it was written over' % (args,))
+
+
+def test_a_table_is_printed():
+    a = timed('a.json', 100)
+    blanch('report', a, '--csv', 'table.csv')
+    with open(path('table.csv')) as f:
+        check(f.read() == blanch('report', a, '--csv', '-'), 'another table')
+    blanch('report', a, '--csv', '-', '--json', status=2)
+    blanch('report', a, '--out', '-', status=2)
+    check(not os.path.exists(path('-')), 'a file called -')
 
 
 if __name__ == '__main__':

@@ -523,6 +523,33 @@ def test_the_first_sentence_adds_up():
         check(abs(number(total) - number(row)) <= near, '%s, and the table %s' % (total, row))
 
 
+def noted(factor):
+    """What the page says of recorded steps whose share is so many times that of the medians."""
+    def change(document):
+        for pair in document['pairs']:
+            share = sum(l['nd_ms'] for l in pair['layers']) / sum(l['bn_ms'] for l in pair['layers'])
+            pair.update(nd_step_ms=pair['bn_step_ms'] * share / factor, overhead_pct=100 * (share / factor - 1))
+    blanch('report', changed('noted.json', comparison() + '/compare.json', change), '--out', path('noted.html'))
+    with open(path('noted.html')) as f:
+        return [number(said) for said in re.findall(r'<p class="recorded">.*?<b>(.*?)\xa0%</b>', f.read())]
+
+
+def test_recorded_steps_that_say_something_else_are_named():
+    """The flame's, where they lie more than a tenth from the headline's; not of steps that differ by plan."""
+    check(not noted(1.05), 'near enough')
+    pairs = [p for p in load('noted.json')['pairs'] if not p['settings'].get('refresh', 1) > 1]
+    wanted = [100 * (sum(l['nd_ms'] for l in p['layers']) / sum(l['bn_ms'] for l in p['layers']) - 1) for p in pairs]
+    for found in (noted(2), noted(0.5)):
+        near = all(abs(a - b) < 0.51 for a, b in zip(found, wanted))
+        check(len(found) == len(wanted) == 4 and near, '%s, not %s' % (found, wanted))
+
+
+def test_commands_are_code():
+    with open(os.path.join(comparison(), 'report.html')) as f:
+        text = f.read().split('<script>')[0]
+    check('<code>compare --sweep-lr 0.003,0.01,0.03,0.1</code>' in text and '`' not in text, 'backticks')
+
+
 def test_the_flame_opens_without_a_script():
     text = open(page()).read()
     start = text.index('class="flame"')

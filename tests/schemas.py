@@ -267,6 +267,18 @@ def test_the_number_of_today_and_those_before_it_are_read():
         blanch('report', later('earlier.json', 'compared/compare.json', number), '--out', path('earlier.html'))
 
 
+def test_a_format_is_a_positive_whole_number():
+    document = json.loads(blanch('bench', *SMALL, '--norm', 'bn', '--steps', 1, '--json').stdout)
+    for value in ('x', '2', -1, 0, 1.5, [2], {}, None, True, 1e300):
+        odd = write('odd.json', {**document, 'format': value})
+        done = blanch('report', odd, '--out', path('odd.html'), status=2)
+        check('odd.json: its "format" is no positive whole number' in done.stderr and done.stderr.count('\n') == 1,
+              '%s: %s' % (value, done.stderr))
+    check(not os.path.exists(path('odd.html')), 'a page was written')
+    document.pop('format')
+    blanch('report', write('odd.json', document), '--out', path('odd.html'))
+
+
 if __name__ == '__main__':
     tap.need_device(BLANCH)
     try:

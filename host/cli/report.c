@@ -1,4 +1,5 @@
 /* blanch report: one page from what several runs, benches, comparisons and suites have written. */
+#include "base/path.h"
 #include "base/text.h"
 #include "common.h"
 #include "report/differ.h"
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct report {
     const char *out, *csv, *price, *watts;
@@ -52,7 +54,7 @@ static int set_values(struct report *r, const char *option, const char *text, si
     return code;
 }
 
-/* --- reading and writing ---------------------------------------------------------------------- */
+/* --- reading, and what is said ---------------------------------------------------------------------- */
 
 /* The rows of two versions are not the same. */
 static int check_version(const struct report *r, const struct bl_result *result) {
@@ -96,12 +98,71 @@ static int print_differences(const struct report *r) {
     return code;
 }
 
+/* --- what may be written over ----------------------------------------------------------------- */
+
+static bool is_same_file(const char *a, const char *b) {
+    struct stat one, other;
+    return !stat(a, &one) && !stat(b, &other) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* It is there, and neither empty nor a page or table of a report; false also of devices and pipes. */
+static bool is_other_file(const char *path) {
+    static const char *const starts[] = {"<!doctype html>", "batch,source,model,", "suite,counts,"};
+    struct stat info;
+    char head[512] = "";
+    if (stat(path, &info) || !S_ISREG(info.st_mode) || !info.st_size) return false;
+    FILE *file = fopen(path, "rb");
+    if (file) head[fread(head, 1, sizeof head - 1, file)] = 0;
+    if (file) fclose(file);
+    for (int i = 0; i < BL_COUNT(starts); i++)
+        if (!strncmp(head, starts[i], strlen(starts[i]))) return i == 0 && !strstr(head, "<title>Blanch");
+    return true;
+}
+
+/* The file is what PATH names, or lies in that folder. */
+static bool is_within(const char *file, const char *path) {
+    bool within = is_same_file(file, path);
+    char *folder = bl_format("%s", file);
+    for (size_t length = folder ? strlen(folder) : 0; length && !within; length--) {
+        if (!strchr(bl_separators, folder[length - 1])) continue;
+        folder[length] = 0;
+        within = is_same_file(folder, path);
+    }
+    free(folder);
+    return within || (bl_path_is_name(file) && is_same_file(".", path));
+}
+
+/* A page beside a run's files may be written anew; its documents, logs and weights may not. */
+static int check_target(const char *option, const char *file, char **paths, int count) {
+    if (!file || !is_other_file(file)) return 0;
+    for (int i = 0; i < count; i++)
+        if (is_within(file, paths[i]))
+            return bl_fail(BLANCH_EUSAGE, "--%s: %s is read and would be overwritten", option, bl_shown(file));
+    return bl_fail(BLANCH_EUSAGE, "--%s: %s is there and is no page or table of a report; name another file", option,
+                   bl_shown(file));
+}
+
+static bool is_output(const char *file) {
+    return file && !strcmp(file, "-");
+}
+
+static int check_targets(const struct report *r, char **paths, int count) {
+    if (is_output(r->out)) return bl_fail(BLANCH_EUSAGE, "--out takes the name of a file; the page is not printed");
+    if (is_output(r->csv) && r->json)
+        return bl_fail(BLANCH_EUSAGE, "--csv - and --json are both for standard output: give one");
+    int code = check_target("out", r->out, paths, count);
+    return code || is_output(r->csv) ? code : check_target("csv", r->csv, paths, count);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
 static int write_all(struct report *r) {
     int code = set_values(r, "price", r->price, offsetof(struct bl_suite_result, price));
     if (!code) code = set_values(r, "watts", r->watts, offsetof(struct bl_suite_result, power));
     if (!code) code = r->out ? bl_report_write(r->out, r->result, r->count) : 0;
     if (!code && r->csv) code = bl_report_csv(r->csv, r->result, r->count);
     if (code || r->json) return code ? code : print_json(r);
+    if (is_output(r->csv)) return 0;
     if (r->out) printf("%s\n", bl_shown(r->out));
     if (r->csv) printf("%s\n", bl_shown(r->csv));
     return print_differences(r);
@@ -133,7 +194,8 @@ static int run(int argc, char **argv) {
     bool help;
     const struct bl_option options[] = {
         {"out", BL_OPT_TEXT, &r.out, 0, 0, "FILE", "the page (report.html)"},
-        {"csv", BL_OPT_TEXT, &r.csv, 0, 0, "FILE", "step times, and layers by phase, as comma-separated values"},
+        {"csv", BL_OPT_TEXT, &r.csv, 0, 0, "FILE",
+         "step times, and layers by phase, as comma-separated values; - prints them"},
         {"price", BL_OPT_TEXT, &r.price, 0, 0, "NAME=X; ...",
          "of suites' devices, in any currency: NAME is a part of "
          "a device's or a file's name"},
@@ -149,6 +211,7 @@ static int run(int argc, char **argv) {
         code = bl_fail(BLANCH_EUSAGE,
                        "report takes run directories, folders of comparisons, or JSON of bench, compare and suite");
     if (!r.out && !r.csv && !r.json) r.out = "report.html";
+    if (!code) code = check_targets(&r, argv + 1, paths);
     if (!code) code = read_all(&r, argv + 1, paths);
     for (int i = 0; i < r.count; i++) bl_result_free(&r.result[i]);
     free(r.result);

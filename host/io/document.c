@@ -50,9 +50,17 @@ static int format_of(const char *kind) {
     return 0;
 }
 
+/* A list of weights of classes may have one of that name. */
+static bool has_odd_format(const cJSON *json) {
+    const double format = bl_json_get(json, "format");
+    const bool written = cJSON_HasObjectItem(json, "kind") || cJSON_HasObjectItem(json, "blanch");
+    return written && cJSON_GetObjectItemCaseSensitive(json, "format") && !(format >= 1 && format == floor(format));
+}
+
 int bl_document_check(const cJSON *json, const char *path) {
     struct bl_header header;
     if (!cJSON_IsObject(json)) return 0;
+    if (has_odd_format(json)) return bl_fail(BLANCH_EINPUT, "%s: its \"format\" is no positive whole number", path);
     bl_header_read(json, &header);
     const int known = format_of(header.kind);
     return known && header.format > known ? bl_format_refuse(path, header.format, header.version, known) : 0;

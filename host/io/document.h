@@ -36,7 +36,8 @@ struct bl_header bl_header_now(const char *kind, const struct blanch_device_info
 cJSON *bl_document(const char *kind, const struct blanch_device_info *device, cJSON *settings);
 cJSON *bl_header_json(const struct bl_header *header, cJSON *settings); // the same of a document that was read
 cJSON *bl_device_json(const struct bl_device_facts *device);
-/* BLANCH_EINPUT, naming path and who wrote it, where json is a document of a later format than this program knows. */
+/* BLANCH_EINPUT, naming path and who wrote it, where json is a document of a later format than this program knows, or
+ * its format is no positive whole number. */
 int bl_document_check(const cJSON *json, const char *path);
 int bl_format_refuse(const char *path, double format, const char *version, int known); // says that; version NULL: none
 /* What a document says of itself, also one of an older version; what it does not say is "" or 0. */

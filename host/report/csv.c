@@ -5,6 +5,7 @@
 #include "io/files.h"
 #include "report.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,7 +132,11 @@ int bl_report_csv(const char *path, const struct bl_result *results, int count) 
             put_run(&out, &results[i], run, bl_difference_of(list, differences, &results[i], run));
         }
     free(list);
-    int code = out.error ? out.error : bl_file_write(path, out.data, out.size);
+    int code = out.error;
+    if (!code && strcmp(path, "-"))
+        code = bl_file_write(path, out.data, out.size);
+    else if (!code)
+        fwrite(out.data, 1, out.size, stdout); // whose errors main tells
     free(out.data);
     return code;
 }

@@ -123,6 +123,25 @@ static const char *optimiser(const struct bl_result *result, const struct bl_run
                                        : "sgd";
 }
 
+static bool same_version(const struct bl_header *a, const struct bl_header *b) {
+    return !strcmp(a->version, b->version) && !strcmp(a->commit, b->commit);
+}
+
+/* Of layers of one name the first that another engine computed; another device or version has its own choice. */
+static void compare_engines(const struct bl_run_result *a, const struct bl_run_result *b, struct reasons *why) {
+    for (int i = 0, at = 0; i < a->step.rows; i++) {
+        const struct bl_ledger_row *row = &a->step.row[i], *other = NULL;
+        for (int j = at; j < b->step.rows && j < at + 16 && !other; j++) // some took no time in one and are left out
+            if (!strcmp(b->step.row[j].name, row->name)) other = &b->step.row[j], at = j + 1;
+        for (int pass = 0; other && pass < BL_COUNT(row->engine); pass++) {
+            const char *one = row->engine[pass], *two = other->engine[pass];
+            if (!*one || !*two || !strcmp(one, two)) continue;
+            add(why, "other engines (%s, %s: %s, not %s)", row->name, bl_phase_names[BL_FORWARD + pass], one, two);
+            return;
+        }
+    }
+}
+
 /* Why run a's time says nothing beside run b's, of the same network by name: "" where it does. */
 static void compare(const struct bl_result *a, const struct bl_run_result *ra, const struct bl_result *b,
                     const struct bl_run_result *rb, char *text, size_t size) {
@@ -144,6 +163,8 @@ static void compare(const struct bl_result *a, const struct bl_run_result *ra, c
         add(&why, "%d ranks, not %d", ra->ranks > 1 ? ra->ranks : 1, rb->ranks > 1 ? rb->ranks : 1);
     if (!why.used && *ra->network_hash && *rb->network_hash && strcmp(ra->network_hash, rb->network_hash))
         add(&why, "another network of that name (%s, not %s)", ra->network_hash, rb->network_hash);
+    if (!why.used && same_version(&a->header, &b->header) && bl_same_place(a, ra->device, b, rb->device))
+        compare_engines(ra, rb, &why);
 }
 
 bool bl_may_compare(const struct bl_result *a, const struct bl_run_result *ra, const struct bl_result *b,
@@ -160,10 +181,6 @@ static bool is_alike(const struct bl_result *a, const struct bl_run_result *ra, 
 }
 
 /* --- repeats ---------------------------------------------------------------------------------- */
-
-static bool same_version(const struct bl_header *a, const struct bl_header *b) {
-    return !strcmp(a->version, b->version) && !strcmp(a->commit, b->commit);
-}
 
 /* A comparison has no run twice: its like runs have other rates. */
 static bool repeats(const struct bl_repeats *group, const struct bl_result *result, const struct bl_run_result *run) {

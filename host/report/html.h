@@ -17,6 +17,7 @@ int bl_html_end(struct bl_html *html, const char *path, int code);
 /* Text from outside, for elements and attributes in quotes: escaped, and what is hidden or no UTF-8 as bl_text_show
  * shows it. NULL is empty. */
 void bl_html_text(struct bl_html *html, const char *text);
+void bl_html_said(struct bl_html *html, const char *text); // the same, `commands` within it as code
 /* The same for a field of comma-separated values. What a spreadsheet would take for a formula gets a ' before it. */
 void bl_csv_text(struct bl_html *csv, const char *text);
 /* A cell that sorts by value (NAN: before all), and one that has no number. */

@@ -177,7 +177,7 @@ static void put_rates(struct bl_html *html, const struct bl_result *result) {
         bl_html(html, "<p class=\"rates\">");
         if (result->devices > 1) bl_html_device(html, result, 1, result, d);
         if (result->devices > 1) bl_html(html, ": ");
-        bl_html_text(html, text);
+        bl_html_said(html, text);
         bl_html(html, "</p>\n");
     }
 }
@@ -210,7 +210,7 @@ static void put_joint_rates(struct bl_html *html, const struct bl_result *result
         bl_html(html, "<p class=\"rates\">");
         bl_html_text(html, results[i].model);
         bl_html(html, ": ");
-        bl_html_text(html, text);
+        bl_html_said(html, text);
         bl_html(html, "</p>\n");
     }
 }
