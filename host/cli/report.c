@@ -156,13 +156,21 @@ static int check_targets(const struct report *r, char **paths, int count) {
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+static int print_table(const struct report *r) {
+    char *table = NULL;
+    int code = bl_report_table(r->result, r->count, &table);
+    if (table) fputs(table, stdout);
+    free(table);
+    return code;
+}
+
 static int write_all(struct report *r) {
     int code = set_values(r, "price", r->price, offsetof(struct bl_suite_result, price));
     if (!code) code = set_values(r, "watts", r->watts, offsetof(struct bl_suite_result, power));
     if (!code) code = r->out ? bl_report_write(r->out, r->result, r->count) : 0;
+    if (!code && is_output(r->csv)) return print_table(r);
     if (!code && r->csv) code = bl_report_csv(r->csv, r->result, r->count);
     if (code || r->json) return code ? code : print_json(r);
-    if (is_output(r->csv)) return 0;
     if (r->out) printf("%s\n", bl_shown(r->out));
     if (r->csv) printf("%s\n", bl_shown(r->csv));
     return print_differences(r);

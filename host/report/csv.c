@@ -5,7 +5,6 @@
 #include "io/files.h"
 #include "report.h"
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,12 +110,13 @@ static void put_run(struct bl_html *out, const struct bl_result *result, const s
     }
 }
 
-int bl_report_csv(const char *path, const struct bl_result *results, int count) {
+int bl_report_table(const struct bl_result *results, int count, char **table) {
     struct bl_html out = {0};
     int suites = 0;
     for (int i = 0; i < count; i++) suites += results[i].suite != NULL;
     if (suites && suites < count)
-        return bl_fail(BLANCH_EUSAGE, "--csv: suites and other documents have other columns; give them apart");
+        return *table = NULL,
+               bl_fail(BLANCH_EUSAGE, "--csv: suites and other documents have other columns; give them apart");
     if (suites)
         bl_suite_csv(&out, results, count);
     else
@@ -132,11 +132,15 @@ int bl_report_csv(const char *path, const struct bl_result *results, int count) 
             put_run(&out, &results[i], run, bl_difference_of(list, differences, &results[i], run));
         }
     free(list);
-    int code = out.error;
-    if (!code && strcmp(path, "-"))
-        code = bl_file_write(path, out.data, out.size);
-    else if (!code)
-        fwrite(out.data, 1, out.size, stdout); // whose errors main tells
-    free(out.data);
+    if (out.error) free(out.data);
+    *table = out.error ? NULL : out.data;
+    return out.error;
+}
+
+int bl_report_csv(const char *path, const struct bl_result *results, int count) {
+    char *table = NULL;
+    int code = bl_report_table(results, count, &table);
+    if (!code) code = bl_file_write(path, table, strlen(table));
+    free(table);
     return code;
 }
