@@ -1,5 +1,6 @@
 /* Image folders: a class is a folder of images, as in torchvision's ImageFolder. */
 #include "listing.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -137,7 +138,7 @@ int bl_image_list(const char *folder, char ***paths, size_t *count, uint32_t *ot
     struct visited visited = {.links = false};
     struct gathered all = {0};
     size_t length = strlen(folder);
-    while (length > 1 && folder[length - 1] == '/') length--;
+    while (length > 1 && strchr(bl_separators, folder[length - 1])) length--;
     char *root = bl_format("%.*s", (int)length, folder);
     int code = root ? gather_below(&counts, &visited, &all, root) : BLANCH_ENOMEM;
     *others = count_unread(&counts);

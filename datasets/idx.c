@@ -1,6 +1,7 @@
 /* IDX files, gzip or plain: MNIST and its descendants. Big-endian: magic (0, 0, 8 = bytes, dimensions), the dimensions,
  * the bytes. */
 #include "internal.h"
+#include "base/path.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -173,18 +174,18 @@ static int open_mnist(struct bl_dataset *data, const char *argument, uint64_t se
 /* Where Debian's package puts the files, or else the user's own folder. */
 static char *default_folder(void) {
     static const char system_folder[] = "/usr/share/datasets/fashion-mnist";
-    const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     if (bl_data_exists(system_folder)) return bl_strdup(system_folder);
-    if (xdg && *xdg) return bl_format("%s/blanch/fashion-mnist", xdg);
-    return bl_format("%s/.local/share/blanch/fashion-mnist", home ? home : "");
+    char *home = bl_data_home(), *own = home ? bl_format("%s/blanch/fashion-mnist", home) : NULL;
+    free(home);
+    return own;
 }
 
 static int open_fashion(struct bl_dataset *data, const char *argument, uint64_t seed) {
     static const char *const names[] = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                                         "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
     char *folder = argument ? bl_strdup(argument) : default_folder();
-    if (!folder) return BLANCH_ENOMEM;
-    int code = 0;
+    int code = folder ? 0 : bl_memory_lacked();
+    if (code || !folder) return code ? code : bl_fail_in(BLANCH_EINPUT, "fashion-mnist");
     if (!argument && !bl_data_exists(folder))
         code = bl_fail(BLANCH_EINPUT,
                        "fashion-mnist is neither in /usr/share/datasets/fashion-mnist nor in %s: install Debian's "

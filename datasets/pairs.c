@@ -1,6 +1,7 @@
 /* Pictures with masks: folders images/ and masks/, the latter PNG files of the same names whose indices are the classes
  * of pixels, 255 none; or PASCAL VOC's. Both are read one by one. */
 #include "listing.h"
+#include "base/path.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,7 +200,7 @@ static int list_voc(struct bl_dataset *data, enum bl_split split) {
     int code = list && images ? read_lines(list, &names) : BLANCH_ENOMEM;
     for (size_t i = 0; i < names.count && !code; i++) {
         char *file = bl_format("%s.jpg", names.at[i]);
-        if (strchr(names.at[i], '/'))
+        if (!bl_path_is_name(names.at[i]))
             code = bl_fail(BLANCH_EINPUT, "%s: '%s' is no name of an image", list, names.at[i]);
         else
             code = file ? add_path(&paths, images, file) : BLANCH_ENOMEM;

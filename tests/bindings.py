@@ -97,6 +97,12 @@ def test_options_as_the_command_line_has_them():
         check(name.replace('_', '-') in known, '`blanch train` has no --%s' % name.replace('_', '-'))
 
 
+def test_every_file_of_the_package_is_installed():
+    package = set(os.listdir(os.path.join(ROOT, 'python', 'blanch'))) - {'__pycache__'}
+    installed = set(re.findall(r"'blanch/([\w.]+)'", read('python', 'meson.build')))
+    check(package == installed, 'python/meson.build: %s' % ', '.join(sorted(package ^ installed)))
+
+
 def test_library_of_another_version():
     source, wrong = os.path.join(HOME, 'other.c'), os.path.join(HOME, 'libother.so')
     with open(source, 'w') as f:

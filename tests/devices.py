@@ -211,6 +211,11 @@ def test_doctor_finds():
     check(status == 1, '%d: %s' % (status, err))
     status, out, err = blanch('doctor', '--quick', env={'BLANCH_CONV': 'direct'})
     check(status == 0 and 'BLANCH_CONV=direct changes' in out, '%d: %s' % (status, out + err))
+    for name, value in ('BLANCH_DEVICE', '77:7'), ('OCL_ICD_VENDORS', '/nowhere/at/all/'):
+        status, out, err = blanch('doctor', '--quick', '--json', env={name: value})
+        found = json.loads(out)['findings']
+        check(sum('%s=%s' % (name, value) in line for line in found) == 1, '%s: %s' % (name, found))
+        check(status in (1, 3), '%d: %s' % (status, err))
 
 
 def test_doctor_of_a_wrong_network():

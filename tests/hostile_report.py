@@ -18,8 +18,8 @@ BLANCH = os.path.abspath(sys.argv[1])
 # in memory, where that is: every page is synchronised
 HOME = tempfile.mkdtemp(prefix='blanch-hostile-', dir='/dev/shm' if os.path.isdir('/dev/shm') else None)
 PHASES = ['forward', 'norm']
-TAGS = set('html head meta link title style body main p h1 h2 h3 b i a div span table thead tbody tfoot tr th td ul li '
-           'dl dt dd figure figcaption svg path line rect details summary script'.split())
+TAGS = set('html head meta link title style body main p h1 h2 h3 b i a code div span table thead tbody tfoot tr th td '
+           'ul li dl dt dd figure figcaption svg path line rect details summary script'.split())
 NUMBERS = re.compile(r'[-0-9.%ML ]*')
 NUMERIC = {'x', 'y', 'x1', 'x2', 'y1', 'y2', 'width', 'height', 'd'}
 

@@ -11,7 +11,7 @@ pc=$(find "$root" -name blanch.pc)
 [[ -n $pc ]] || { echo "blanch.pc is not installed"; exit 1; }
 # no other package is to be found: programs need none
 export PKG_CONFIG_LIBDIR=${pc%/*} PKG_CONFIG_PATH='' PKG_CONFIG_SYSROOT_DIR=$root
-library=$(find "$root" -name 'libblanch.so' -o -name 'libblanch.dylib' | head -1)
+library=$(find "${pc%/pkgconfig/*}" -maxdepth 1 -name 'libblanch.so' -o -name 'libblanch.dylib' | head -1)
 header=$(find "$root" -name blanch.h)
 read -r -a flags <<<"${CFLAGS:-} $(pkg-config --cflags --libs blanch)"
 for source in "$@"; do

@@ -127,7 +127,8 @@ def test_a_file_of_settings():
         return path('own.json')
 
     for settings, words in (({'lerning_rate': 1}, 'lerning_rate'), ({'epoch': 1}, 'did you mean "epochs"'),
-                            ([], 'names'), ('{', 'own.json')):
+                            ([], 'names'), ('{', 'own.json'),
+                            ({'format': 3, 'blanch': {'version': '9.8.7'}}, 'as Blanch 9.8.7 writes it')):
         raises(blanch.InputError, words, small().fit, bars(), config=write(settings))
     raises(blanch.InputError, 'absent.json', blanch.Network, config=path('absent.json'))
     raises(blanch.UsageError, 'no data', network.fit, config=write({'epochs': 1}))

@@ -315,7 +315,7 @@ def test_a_rank_killed_at_its_start():
     """One line, whatever the ranks have come to."""
     if not os.path.exists('/proc/self/environ'):
         raise tap.Skip('processes are found by /proc')
-    for delay in 0.1, 0.4, 0.7:
+    for delay in 0.1, 0.6:
         process = start(command(1, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--epochs', 100000,
                                 '--devices', '0:0,0:0', '--out', fresh('young')))
         for _ in range(3000):

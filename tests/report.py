@@ -245,6 +245,25 @@ def test_trace():
     check({'conv1', 'fc'} <= layers, 'layers: %s' % layers)
 
 
+def test_every_cell_has_its_head():
+    """Which a narrow page shows beside it."""
+    text = open(page()).read()
+    for table in re.findall(r'<table.*?</table>', text, re.S):
+        strip = lambda cell: re.sub('<[^>]*>', '', cell)[:62]
+        heads = [strip(head) for head in re.findall(r'<th[ >](.*?)</th>', table.replace('<th>', '<th >'), re.S)]
+        heads = [head.split('>', 1)[-1] for head in heads]
+        for row in re.findall(r'<tr>(<td.*?)</tr>', table, re.S):
+            said = re.findall(r'<td data-h="(.*?)"', row)
+            check(said == heads[:len(said)], '%s and %s' % (said, heads))
+    check(text.count('data-h="device"') >= 8, 'the overview says which column a device is')
+
+
+def test_numbers_are_as_they_were_given():
+    with open(os.path.join(comparison(), 'report.html')) as f:
+        facts = dict(re.findall(r'<dt>(.*?)</dt><dd>(.*?)</dd>', f.read()))
+    check((facts['learning rate'], facts['momentum'], facts['weight decay']) == ('0.1', '0.9', '0.001'), facts)
+
+
 def test_report_numbers():
     rows = re.findall(r'<tr><td.*?</tr>', re.search(r'id="overview".*?</table>', open(page()).read(), re.S).group(0),
                       re.S)
@@ -452,6 +471,41 @@ def test_page_in_a_browser():
           % re.findall(r'data-wide="\d+"', done.stdout))
 
 
+def test_axe_finds_nothing():
+    """Accessibility, contrast among it, at three widths and in both colour schemes."""
+    try:
+        from axe_selenium_python import Axe
+        from selenium import webdriver
+    except ImportError:
+        raise Skip('selenium and axe-selenium-python are not both installed')
+    driver = shutil.which('chromedriver')
+    if not CHROMIUM or not driver:
+        raise Skip('chromium and chromedriver are not both installed')
+    small = path('small.html')
+    blanch('report', bench('bn'), bench('nd'), '--out', small)
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ('--headless=new', '--no-sandbox', '--disable-gpu'):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        browser.set_script_timeout(120)
+        for width, scheme in ((375, 'light'), (1024, 'dark'), (1920, 'light')):
+            browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride',
+                                    {'width': width, 'height': 800, 'deviceScaleFactor': 1, 'mobile': False})
+            browser.execute_cdp_cmd('Emulation.setEmulatedMedia',
+                                    {'features': [{'name': 'prefers-color-scheme', 'value': scheme}]})
+            browser.get('file://' + small)
+            axe = Axe(browser)
+            axe.inject()
+            found = [(v['id'], v['nodes'][0]['html'][:100]) for v in axe.run()['violations']]
+            check(not found, '%d, %s: %s' % (width, scheme, found))
+            wide = browser.execute_script('return document.documentElement.scrollWidth')
+            check(wide <= width, 'the page is %d wide in %d' % (wide, width))
+    finally:
+        browser.quit()
+
+
 def number(text):
     return float(text.replace('−', '-').replace(',', ''))
 
@@ -467,6 +521,33 @@ def test_the_first_sentence_adds_up():
         check(abs(sum(values) - number(total)) < 1e-6, '%s is not %s' % (parts, total))
         near = 0.006 * abs(number(total)) + 0.03
         check(abs(number(total) - number(row)) <= near, '%s, and the table %s' % (total, row))
+
+
+def noted(factor):
+    """What the page says of recorded steps whose share is so many times that of the medians."""
+    def change(document):
+        for pair in document['pairs']:
+            share = sum(l['nd_ms'] for l in pair['layers']) / sum(l['bn_ms'] for l in pair['layers'])
+            pair.update(nd_step_ms=pair['bn_step_ms'] * share / factor, overhead_pct=100 * (share / factor - 1))
+    blanch('report', changed('noted.json', comparison() + '/compare.json', change), '--out', path('noted.html'))
+    with open(path('noted.html')) as f:
+        return [number(said) for said in re.findall(r'<p class="recorded">.*?<b>(.*?)\xa0%</b>', f.read())]
+
+
+def test_recorded_steps_that_say_something_else_are_named():
+    """The flame's, where they lie more than a tenth from the headline's; not of steps that differ by plan."""
+    check(not noted(1.05), 'near enough')
+    pairs = [p for p in load('noted.json')['pairs'] if not p['settings'].get('refresh', 1) > 1]
+    wanted = [100 * (sum(l['nd_ms'] for l in p['layers']) / sum(l['bn_ms'] for l in p['layers']) - 1) for p in pairs]
+    for found in (noted(2), noted(0.5)):
+        near = all(abs(a - b) < 0.51 for a, b in zip(found, wanted))
+        check(len(found) == len(wanted) == 4 and near, '%s, not %s' % (found, wanted))
+
+
+def test_commands_are_code():
+    with open(os.path.join(comparison(), 'report.html')) as f:
+        text = f.read().split('<script>')[0]
+    check('<code>compare --sweep-lr 0.003,0.01,0.03,0.1</code>' in text and '`' not in text, 'backticks')
 
 
 def test_the_flame_opens_without_a_script():

@@ -396,8 +396,8 @@ def test_begun_together():
 
 def test_signals():
     for number in ENDING:
-        out = fresh('signals')
-        process = start(*slow(), '--out', out)
+        out = fresh('signals')      # who runs the tests by nohup hands an ignored SIGHUP on
+        process = start(*slow(), '--out', out, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
         logged(out, process, 2)
         process.send_signal(number)
         err = end(process, 130, 'interrupted at step', '--resume')

@@ -16,6 +16,7 @@ import tempfile
 import time
 
 import caches
+import jsonschemas
 import tap
 from tap import check
 
@@ -89,13 +90,7 @@ def asked_for(name):
 
 
 def problems(document):
-    try:
-        import jsonschema
-    except ImportError:
-        raise tap.Skip('jsonschema is not installed')
-    with open(os.path.join(ROOT, 'docs', 'results', 'schema.json')) as f:
-        validator = jsonschema.Draft202012Validator(json.load(f))
-    return [error.message[:200] for error in validator.iter_errors(document)]
+    return jsonschemas.problems('suite', document)
 
 
 # --- the file ------------------------------------------------------------------------------------

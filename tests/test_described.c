@@ -99,13 +99,14 @@ static const cJSON *at(const cJSON *json, const char *const *keys) {
 
 static void check_equal(const char *what, const cJSON *got, cJSON *want) {
     char *text = cJSON_PrintUnformatted(want);
-    if (!cJSON_Compare(got, want, true)) fail_msg("network-format.schema.json, %s: it must be %s", what, text);
+    if (!cJSON_Compare(got, want, true)) fail_msg("schemas/network.schema.json, %s: it must be %s", what, text);
     cJSON_free(text);
     cJSON_Delete(want);
 }
 
 static void test_schema(void **state) {
-    cJSON *json = read_json("network-format.schema.json"), *names = cJSON_CreateArray(), *choices = cJSON_CreateArray();
+    cJSON *json = read_json("schemas/network.schema.json"), *names = cJSON_CreateArray(),
+          *choices = cJSON_CreateArray();
     cJSON_AddItemToArray(names, cJSON_CreateString("input"));
     for (int i = 0; bl_op_list[i]; i++) {
         const struct bl_op *op = bl_op_list[i];

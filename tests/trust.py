@@ -223,7 +223,7 @@ def test_why_there_is_no_cache():
     if not os.path.exists(shim):
         raise tap.Skip('the library that makes calls fail is not built')
     for fault, home, cause in (('fstat64:1:5', 'unknown', 5), ('fstat64:2:5', 'unknown', 5),
-                               ('fstat64:3:5', 'unknown', 5), ('mkdir:1:30:0', 'readonly', 30)):
+                               ('fstat64:3:5', 'unknown', 5), ('mkdirat:1:30:0', 'readonly', 30)):
         more = {'XDG_CACHE_HOME': None, 'HOME': path(home), 'LD_PRELOAD': shim, 'FAULT': fault}
         found = warnings(end(start('tune', '--show', **more)))
         check(len(found) == 1 and 'blanch cannot be used (%s)' % os.strerror(cause) in found[0], fault + str(found))

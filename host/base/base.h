@@ -6,11 +6,7 @@
 
 #define BL_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
-#if defined(__GNUC__)
-#define BL_PRINTF(a, b) __attribute__((format(printf, a, b)))
-#else
-#define BL_PRINTF(a, b)
-#endif
+#define BL_PRINTF(a, b) BLANCH_PRINTF(a, b)
 
 /* Records this thread's message, one line, and returns code, so that `return bl_fail(BLANCH_EINPUT, "...", ...)` reads
  * well. What is from outside needs no care: the whole goes through bl_text_show. */

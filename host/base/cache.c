@@ -1,5 +1,6 @@
 /* Cache folders. */
 #include "base/cache.h"
+#include "base/path.h"
 #include "base/private.h"
 #include "base/replace.h"
 #include <errno.h>
@@ -18,9 +19,9 @@ static int make_path(char *path) {
     int refused = 0;
     for (char *end = path + 1;; end++) {
         const char before = *end;
-        if (before && before != '/') continue;
+        if (before && !strchr(bl_separators, before)) continue;
         *end = 0;
-        if (mkdir(path, 0700) && errno != EEXIST && !refused) refused = errno;
+        if (mkdirat(AT_FDCWD, path, 0700) && errno != EEXIST && !refused) refused = errno;
         *end = before;
         if (!before) return refused;
     }
@@ -82,16 +83,9 @@ static int open_base(char *base) {
     return -1;
 }
 
-static char *base_folder(void) {
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (base && *base) return bl_strdup(base);
-    if (home && *home) return bl_format("%s/.cache", home);
-    bl_warn("neither XDG_CACHE_HOME nor HOME is set: %s", consequence);
-    return NULL;
-}
-
 void bl_cache_open(struct bl_cache *cache, const char *name) {
-    char *base = base_folder(), *root = base ? bl_format("%s/blanch", base) : NULL;
+    char *base = bl_cache_home(), *root = base ? bl_format("%s/blanch", base) : NULL;
+    if (!base) bl_warn("%s: %s", blanch_error_message(), consequence);
     *cache = (struct bl_cache){.path = root ? bl_format("%s/%s", root, name) : NULL, .folder = -1};
     if (cache->path) {
         const int above = open_base(base);

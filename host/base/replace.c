@@ -1,5 +1,6 @@
 /* Files that take another's place whole. */
 #include "base/replace.h"
+#include "base/path.h"
 #include "base/private.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -57,14 +58,9 @@ void bl_replace_clear_path(const char *folder) {
 
 /* --- the temporary file ----------------------------------------------------------------------- */
 
-static const char *name_in(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* The folder that a path names a file of; -1 where it cannot be listed. */
 static int folder_of(const char *path) {
-    size_t length = (size_t)(name_in(path) - path);
+    size_t length = (size_t)(bl_path_name(path) - path);
     char *folder = length ? bl_format("%.*s", (int)length, path) : bl_strdup(".");
     int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     free(folder);
@@ -128,7 +124,7 @@ int bl_replace_open(struct bl_replace *file, const char *path) {
     }
     int folder = folder_of(path);
     if (folder >= 0) {
-        bl_replace_clear(folder, name_in(path));
+        bl_replace_clear(folder, bl_path_name(path));
         close(folder);
     }
     return make_temporary(file);

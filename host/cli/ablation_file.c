@@ -1,4 +1,5 @@
 /* The file of an ablation: which options are varied, over which values; the names of its cells. */
+#include "base/path.h"
 #include "base/text.h"
 #include "cli/ablation.h"
 #include "io/files.h"
@@ -272,8 +273,7 @@ static void put_words(const struct bl_ablation_value *value, char *name, size_t 
 void bl_ablation_name(const struct bl_ablation *a, int model, int setting, int sweep, int seed, char name[200]) {
     enum { MOST = 150 };
     char text[1024] = "";
-    const char *slash = strrchr(a->model[model], '/');
-    snprintf(text, sizeof text, "%.60s", slash ? slash + 1 : a->model[model]);
+    snprintf(text, sizeof text, "%.60s", bl_path_name(a->model[model]));
     for (int i = 0; i < a->axes; i++) put_words(bl_ablation_value(a, i, setting, sweep), text, sizeof text);
     if (strlen(text) > MOST)
         snprintf(text + MOST - 10, sizeof text - MOST + 10, "~%08x",

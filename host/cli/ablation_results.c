@@ -177,7 +177,7 @@ static void add_row(const struct bl_ablation *a, cJSON *rows, int m, int s) {
 }
 
 cJSON *bl_ablation_json(const struct bl_ablation *a, const char *out, cJSON *settings) {
-    cJSON *json = bl_document("ablation", 2, NULL, settings), *rows = cJSON_CreateArray(), *cells = cJSON_CreateArray();
+    cJSON *json = bl_document("ablation", NULL, settings), *rows = cJSON_CreateArray(), *cells = cJSON_CreateArray();
     cJSON_AddStringToObject(json, "dir", out);
     cJSON_AddItemToObject(json, "file", cJSON_Duplicate(a->json, true));
     for (int m = 0; m < a->models; m++)

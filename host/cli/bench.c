@@ -4,6 +4,7 @@
 #include "cli/tune.h"
 #include "base/text.h"
 #include "report/result.h"
+#include "train/about.h"
 #include "train/open.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -102,7 +103,7 @@ static int measure(struct bench *b) {
 
 static int fill_result(const struct bench *b, double step, double least, struct bl_result *result) {
     const struct bl_network_options *n = &b->timed.net->options;
-    result->header = bl_header_now("bench", 2, blanch_device_info(b->dev));
+    result->header = bl_header_now("bench", blanch_device_info(b->dev));
     result->settings = bl_options_json(b->common.options);
     snprintf(result->model, sizeof result->model, "%s", n->model);
     result->batch = n->batch;
@@ -123,7 +124,8 @@ static int fill_result(const struct bench *b, double step, double least, struct 
     run->planned_bytes = (double)bl_graph_plan(b->timed.net->graph)->total;
     run->device_bytes = (double)b->device_peak;
     run->host_bytes = (double)b->host_peak;
-    return bl_ledger_measured(b->timed.session.ledger, &run->step);
+    int code = bl_network_hash(b->timed.net, run->network_hash);
+    return code ? code : bl_ledger_measured(b->timed.session.ledger, &run->step);
 }
 
 static int report_json(const struct bench *b, double step, double least) {

@@ -106,7 +106,7 @@ static double gflops(const struct product *p, double ms) {
 }
 
 static int report_json(const struct product *p, const struct way *ways, int count) {
-    cJSON *json = bl_document("product", 2, blanch_device_info(p->dev), bl_options_json(p->common->options));
+    cJSON *json = bl_document("product", blanch_device_info(p->dev), bl_options_json(p->common->options));
     cJSON *list = cJSON_CreateArray();
     cJSON_AddNumberToObject(json, "m", (double)p->gemm.m);
     cJSON_AddNumberToObject(json, "n", (double)p->gemm.n);

@@ -1,5 +1,6 @@
 /* blanch check: runs conformance files, layers and training traces, on a device and holds the results against theirs.
  */
+#include "base/path.h"
 #include "cli/check.h"
 #include "cli/common.h"
 #include "io/files.h"
@@ -78,8 +79,7 @@ static int collect_one(struct files *files, const char *path) {
     struct stat info;
     size_t before = files->count;
     if (stat(path, &info) != 0) return bl_fail(BLANCH_EINPUT, "%s: no such file or folder", path);
-    const char *slash = strrchr(path, '/');
-    int code = S_ISDIR(info.st_mode) ? add_folder(files, path, "") : add_file(files, path, slash ? slash + 1 : path);
+    int code = S_ISDIR(info.st_mode) ? add_folder(files, path, "") : add_file(files, path, bl_path_name(path));
     if (!code && files->count == before) code = bl_fail(BLANCH_EINPUT, "%s: no file here ends in %s", path, ending);
     return code;
 }
@@ -280,7 +280,7 @@ static int check_all(struct settings *s, char **paths, int count) {
     if (code || !files.count) return free_files(&files), code ? code : 2;
     if (!code) code = blanch_device_open(&dev, s->common.device, s->common.max_alloc);
     if (!code && s->common.json) {
-        s->json = bl_document("check", 2, blanch_device_info(dev), bl_options_json(s->common.options));
+        s->json = bl_document("check", blanch_device_info(dev), bl_options_json(s->common.options));
         s->cases = cJSON_AddArrayToObject(s->json, "cases");
         if (!s->cases) code = BLANCH_ENOMEM; // else lines of text would be printed
     }

@@ -9,9 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
 
 void bl_common_init(struct bl_common *common) {
     *common = (struct bl_common){.seed = -1,
@@ -263,42 +260,6 @@ int bl_common_network(const struct bl_common *common, struct bl_network_options 
     if (!code) code = bl_common_recompute(common, &network->recompute);
     if (!code) code = bl_precision_parse(common->precision, &network->precision);
     return code ? code : bl_common_nd(common, false, &network->nd);
-}
-
-/* --- the process ---------------------------------------------------------------------------- */
-
-/* Field 22 of /proc/self/stat: the start in clock ticks since the machine was booted. */
-static double started_at(void) {
-    FILE *file = fopen("/proc/self/stat", "r");
-    char text[1024];
-    size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
-    if (file) fclose(file);
-    text[size] = 0;
-    const char *field = strrchr(text, ')');
-    for (int i = 2; field && i < 22; i++)
-        if ((field = strchr(field, ' '))) field++;
-    return field && *field ? strtod(field, NULL) / (double)sysconf(_SC_CLK_TCK) : -1;
-}
-
-double bl_process_age(void) {
-    double start = started_at();
-    struct timespec now;
-#ifdef CLOCK_BOOTTIME
-    if (start >= 0 && clock_gettime(CLOCK_BOOTTIME, &now) == 0)
-        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec - start;
-#endif
-    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0) return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    return 0;
-}
-
-uint64_t bl_process_peak_bytes(void) {
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
-#ifdef __APPLE__
-    return (uint64_t)usage.ru_maxrss;
-#else
-    return (uint64_t)usage.ru_maxrss * 1024;
-#endif
 }
 
 /* --- printing ------------------------------------------------------------------------------- */

@@ -1,9 +1,10 @@
-/* What several subcommands share: options of the network and the device, signals, printing. */
+/* What several subcommands share: options of the network and the device, printing. */
 #ifndef BL_COMMON_H
 #define BL_COMMON_H
 
 #include "cli.h"
 #include "io/document.h"
+#include "process.h"
 #include "sched/ledger.h"
 #include "model.h"
 
@@ -72,13 +73,6 @@ int bl_common_model(const struct bl_common *common, struct blanch_model **model,
  * recompute, precision. */
 int bl_common_network(const struct bl_common *common, struct bl_network_options *network, struct blanch_model **model);
 
-/* SIGHUP (unless it is ignored, as nohup does), SIGINT and SIGTERM end the process at once, with status 130. */
-int bl_catch_signals(void);
-/* From now on the first of them requests a stop, says so, and leaves the end to the command. */
-void bl_end_in_order(void);
-/* Seconds since the process was started, the time before main() included where the system tells it. */
-double bl_process_age(void);
-uint64_t bl_process_peak_bytes(void); // largest resident memory so far
 /* Prints and deletes. */
 int bl_print_json(cJSON *json);
 /* A row per layer with the milliseconds of each phase that took any. */

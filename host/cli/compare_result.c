@@ -1,4 +1,5 @@
 /* The results of a comparison. */
+#include "train/about.h"
 #include "compare.h"
 #include "io/files.h"
 #include "optim/optim.h"
@@ -43,11 +44,12 @@ static int add_run(const struct bl_compare *c, const struct bl_compare_run *run,
     snprintf(to->setting, sizeof to->setting, "%s", run->setting->label);
     bl_nd_result_fill(&to->nd, run->net->graph);
     if (run->setting->budget >= 0) to->nd.overhead_budget_pct = 100 * run->setting->budget;
-    return fill_update(run->setting, &to->update);
+    int code = bl_network_hash(run->net, to->network_hash);
+    return code ? code : fill_update(run->setting, &to->update);
 }
 
 int bl_compare_asked(const struct bl_compare *c, struct bl_result *result) {
-    result->header = bl_header_now("compare", 2, blanch_device_info(c->device[0]));
+    result->header = bl_header_now("compare", blanch_device_info(c->device[0]));
     snprintf(result->model, sizeof result->model, "%s", c->common.model);
     snprintf(result->augment, sizeof result->augment, "%s", bl_augment_name(c->view.augment));
     result->batch = c->common.batch;

@@ -129,7 +129,7 @@ static int run(int argc, char **argv) {
         cJSON_Delete(json);
         return BLANCH_ENOMEM;
     }
-    cJSON *document = json ? bl_document("devices", 2, NULL, bl_options_json(options)) : NULL;
+    cJSON *document = json ? bl_document("devices", NULL, bl_options_json(options)) : NULL;
     if (json) cJSON_AddItemToObject(document, "devices", json);
     bl_show_hints(hints, json ? cJSON_AddArrayToObject(document, "hints") : NULL);
     free(hints);

@@ -48,7 +48,7 @@ static void note(struct doctor *d, char *text) {
 }
 
 /* A line of the report, which it frees; in JSON a key. "": nothing of the kind. */
-static void tell(struct doctor *d, const char *title, char *text) {
+static void put(struct doctor *d, const char *title, char *text) {
     char key[32];
     snprintf(key, sizeof key, "%s", title);
     if (strchr(key, ' ')) *strchr(key, ' ') = '_';
@@ -70,13 +70,15 @@ static char *append(char *text, const char *separator, const char *more) {
 static void look_at_machine(struct doctor *d) {
     const struct bl_host *host = bl_host();
     double load = NAN;
+    char busy[64] = "";
     if (getloadavg(&load, 1) != 1) load = NAN;
+    if (!isnan(load)) snprintf(busy, sizeof busy, "; %.1f processes want a core", load);
     if (!d->json) printf("blanch: %s%s%s\n", BLANCH_VERSION, *BLANCH_COMMIT ? ", " : "", BLANCH_COMMIT);
-    tell(d, "built with", bl_format("%s", BLANCH_PARTS));
-    tell(d, "system",
-         bl_format("%s, kernel %s; %s, %.0f cores, %.1f GiB of memory; %.1f processes want a core", host->os,
-                   host->kernel, *host->cpu ? host->cpu : "a processor of unknown name", host->cores,
-                   host->memory / mib / 1024, load));
+    put(d, "built with", bl_format("%s", BLANCH_PARTS));
+    put(d, "system",
+        bl_format("%s, kernel %s; %s, %.0f cores, %.1f GiB of memory%s", host->os, host->kernel,
+                  *host->cpu ? host->cpu : "a processor of unknown name", host->cores, host->memory / mib / 1024,
+                  busy));
     if (load > host->cores)
         note(d, bl_format("the machine is busy (%.1f processes for %.0f cores): times that are measured now say "
                           "nothing; wait, or end what runs",
@@ -103,7 +105,13 @@ static void look_at_environment(struct doctor *d) {
         if (i >= BL_COUNT(told))
             note(d, bl_format("%s=%s changes which kernels run: unset it unless that is meant", name, value));
     }
-    tell(d, "environment", set);
+    static const char *const places[] = {"OCL_ICD_VENDORS", "OPENCL_VENDOR_PATH"};
+    for (int i = 0; i < BL_COUNT(places); i++) {
+        const char *value = getenv(places[i]);
+        if (value && strchr(value, '/') && access(value, F_OK))
+            find(d, bl_format("%s=%s, where drivers are looked for, is not there: unset it", places[i], value));
+    }
+    put(d, "environment", set);
 }
 
 /* --- drivers ---------------------------------------------------------------------------------- */
@@ -152,7 +160,7 @@ static void look_at_cards(struct doctor *d) {
         }
     }
     free(entries);
-    tell(d, "cards", cards);
+    put(d, "cards", cards);
 }
 
 static void look_at_drivers(struct doctor *d) {
@@ -243,6 +251,18 @@ static int look_at_device(struct doctor *d, const struct blanch_device_info *inf
     return code == BLANCH_EINTERRUPTED || code == BLANCH_ENOMEM ? code : 0;
 }
 
+/* What commands without --device take. */
+static void look_at_chosen(struct doctor *d) {
+    const char *name = getenv("BLANCH_DEVICE");
+    struct blanch_device *dev = NULL;
+    if (!name || !*name) return;
+    if (blanch_device_open(&dev, NULL, 0))
+        find(d, bl_format("BLANCH_DEVICE=%s, which every command takes, leads nowhere: %s; unset it, or name one of "
+                          "`blanch devices`",
+                          name, blanch_error_message()));
+    blanch_device_close(dev);
+}
+
 static int look_at_devices(struct doctor *d, const char *wanted) {
     struct blanch_device_info **infos = NULL;
     struct blanch_device *dev = NULL;
@@ -260,6 +280,7 @@ static int look_at_devices(struct doctor *d, const char *wanted) {
     if (code) d->code = code, snprintf(d->message, sizeof d->message, "%s", blanch_error_message());
     code = 0;
     for (int i = 0; infos && i < count && !code; i++) code = look_at_device(d, infos[i], json);
+    if (infos && !code) look_at_chosen(d);
     free(infos);
     return code;
 }
@@ -298,7 +319,7 @@ static void look_at_caches(struct doctor *d) {
     char *space = isnan(free_bytes) ? NULL : bl_format("%.0f MiB free", free_bytes / mib);
     if (space) text = append(text, "; ", space);
     free(space);
-    tell(d, "caches", text);
+    put(d, "caches", text);
     if (absent)
         find(d, bl_format("there is no cache: every start compiles and measures again; set XDG_CACHE_HOME to a folder "
                           "that this user alone can write"));
@@ -333,7 +354,7 @@ static int run(int argc, char **argv) {
     };
     int code = bl_options_parse(&bl_command_doctor, options, argc, argv, NULL, &help);
     if (code || help) return code;
-    if (json && !(d.json = bl_document("doctor", 1, NULL, bl_options_json(options))))
+    if (json && !(d.json = bl_document("doctor", NULL, bl_options_json(options))))
         return bl_fail(BLANCH_ENOMEM, "out of host memory");
     look_at_machine(&d);
     look_at_environment(&d);

@@ -130,7 +130,7 @@ static void add_json(cJSON *json, const struct measured *m) {
 /* The last of several is their sum; "splits" has the others. */
 static cJSON *document(const struct bl_trained *t, const struct measured *m, int count,
                        const struct bl_common *common) {
-    cJSON *json = bl_document("eval", 2, blanch_device_info(t->dev), bl_options_json(common->options));
+    cJSON *json = bl_document("eval", blanch_device_info(t->dev), bl_options_json(common->options));
     cJSON *splits = count > 1 ? cJSON_AddArrayToObject(json, "splits") : NULL;
     cJSON_AddStringToObject(json, "model", t->net->model->name);
     cJSON_AddStringToObject(json, "norm", bl_norm_name(t->net->options.norm));

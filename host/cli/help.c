@@ -85,7 +85,7 @@ static void put_line(const char *text) {
 }
 
 static void put_head(const char *name, const char *summary) {
-    printf(".TH BLANCH%s%s 1 \"\" \"Blanch %s\" \"User Commands\"\n.SH NAME\nblanch", *name ? "\\-" : "", name,
+    printf(".TH blanch%s%s 1 \"\" \"Blanch %s\" \"User Commands\"\n.SH NAME\nblanch", *name ? "\\-" : "", name,
            BLANCH_VERSION);
     if (*name) printf("\\-%s", name);
     fputs(" \\- ", stdout);

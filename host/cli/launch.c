@@ -211,7 +211,6 @@ static bool has_empty(const char *list) {
 
 int bl_launch_ranks(const char *devices, int argc, char **argv) {
     char count[16], path[4096];
-    if (!bl_ranks_known()) return bl_ranks_open(&(struct bl_ranks *){NULL}, 0);
     if (has_empty(devices)) return bl_fail(BLANCH_EUSAGE, "--devices %s: an entry is empty", devices);
     snprintf(count, sizeof count, "%d", count_devices(devices));
     const char **arguments = bl_calloc((size_t)argc + 32, sizeof *arguments);

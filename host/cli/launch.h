@@ -11,8 +11,4 @@ int bl_launch_ranks(const char *devices, int argc, char **argv);
 /* In ranks that were started so: the starter knows their processes, and a stop asked of it is rank 0's. */
 int bl_launched_begin(const struct bl_ranks *ranks);
 
-/* As bl_end_in_order, of a rank: mpirun sends some signals in a row before it kills, so that nothing is said, and no
- * second one ends the process at once. */
-void bl_end_patiently(void);
-
 #endif

@@ -4,13 +4,9 @@
 #include "help.h"
 #include "cl/cl.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct bl_command *const commands[] = {
     &bl_command_devices, &bl_command_models, &bl_command_train,   &bl_command_eval,
@@ -34,18 +30,6 @@ int bl_exit_status(int code) {
     }
 }
 
-/* Without this, the first file opened would take the number of a closed standard stream and receive its text. Standard
- * output gets a descriptor that cannot be written, so that a lost report is noticed. */
-static void open_standard_streams(void) {
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) < 0) _exit(2);
-}
-
-static bool reader_left(void) {
-    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
-    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
-}
-
 /* A report that did not reach its file is a failure, told where no other was. A reader that has seen enough (`| head`)
  * ends the process the way it ends others, by SIGPIPE. */
 static int close_output(int status, bool told) {
@@ -53,10 +37,7 @@ static int close_output(int status, bool told) {
     if (fflush(stdout) != 0) failed = true;
     int cause = errno;
     if (!failed) return status;
-    if (reader_left()) {
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
+    bl_process_end_unread();
     if (!told)
         fprintf(stderr, "blanch: standard output could not be written%s%s\n", cause ? ": " : "",
                 cause ? strerror(cause) : "");
@@ -107,11 +88,9 @@ static void warn(void *context, const char *line) {
 }
 
 int main(int argc, char **argv) {
-    open_standard_streams();
+    bl_process_open_streams();
     blanch_log_set(warn, NULL);
-    signal(SIGPIPE, SIG_IGN); // a training outlives the reader of its progress
-    signal(SIGXFSZ, SIG_IGN); // a file at its limit is an error like a full disk
-    int code = bl_catch_signals();
+    int code = bl_process_catch_signals();
     if (!code) code = run(argc, argv);
     if (!code) code = bl_release_failed();
     if (code < 0) bl_print_error(code);

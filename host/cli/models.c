@@ -21,7 +21,7 @@ static int count_params(const struct blanch_model *model, enum blanch_norm norm,
 }
 
 static int list_json(const struct bl_common *common) {
-    cJSON *json = bl_document("models", 2, NULL, bl_options_json(common->options));
+    cJSON *json = bl_document("models", NULL, bl_options_json(common->options));
     cJSON *list = cJSON_AddArrayToObject(json, "models");
     for (int i = 0; bl_model_list[i]; i++) {
         const struct blanch_model *model = bl_model_list[i];
@@ -105,7 +105,7 @@ static int show_text(const struct blanch_model *model, const struct bl_network_o
 
 static int show_json(const struct blanch_model *model, const struct bl_network_options *options,
                      const struct bl_common *common) {
-    cJSON *json = bl_document("model", 2, NULL, bl_options_json(common->options));
+    cJSON *json = bl_document("model", NULL, bl_options_json(common->options));
     cJSON_AddStringToObject(json, "model", model->name);
     if (model->task == BL_GENERATE) cJSON_AddStringToObject(json, "task", "generate"); // it is read by its name alone
     cJSON_AddStringToObject(json, "norm", bl_norm_name(options->norm));

@@ -159,7 +159,7 @@ static int fill_table(const struct bl_option *options, struct option *table) {
 
 /* '+' stops at each operand, so that other libraries than glibc, which do not reorder, behave the same. */
 static void list_letters(const struct bl_option *options, char *letters) {
-    letters = stpcpy(letters, "+:h");
+    for (const char *c = "+:h"; *c; c++) *letters++ = *c;
     for (; options && options->name; options++)
         if (options->letter) *letters++ = options->letter, *letters++ = ':';
     *letters = 0;

@@ -1,4 +1,5 @@
 /* blanch predict: classifies images. */
+#include "base/path.h"
 #include "cli/common.h"
 #include "cli/overlays.h"
 #include "cli/weights.h"
@@ -107,7 +108,7 @@ static int logits_of(struct predict *p) {
 static int write_mask(struct predict *p, const char *path) {
     const struct bl_view *view = &p->t.view;
     const size_t pixels = (size_t)view->height * (size_t)view->width;
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    const char *name = bl_path_name(path), *dot = strrchr(name, '.');
     uint8_t palette[256][3], *answers = bl_calloc(pixels, 1);
     char *to = bl_format("%s/%.*s.png", p->masks, dot ? (int)(dot - name) : (int)strlen(name), name);
     for (int i = 0; i < 256; i++) bl_png_class_colour(i, palette[i]);
@@ -184,7 +185,7 @@ static int make_room(struct predict *p) {
 static int finish(struct predict *p) {
     if (p->csv && !p->json) printf("%s\n", bl_shown(p->csv));
     if (!p->json) return 0;
-    cJSON *json = bl_document("predict", 2, blanch_device_info(p->t.dev), bl_options_json(p->o.common.options));
+    cJSON *json = bl_document("predict", blanch_device_info(p->t.dev), bl_options_json(p->o.common.options));
     cJSON_AddItemToObject(json, "images", p->json);
     p->json = NULL;
     return bl_print_json(json);

@@ -2,11 +2,11 @@
 #include "base/text.h"
 #include "cli.h"
 #include "dataset.h"
+#include "process.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 struct bl_progress {
@@ -38,9 +38,8 @@ static void format_time(char *text, size_t size, double seconds) {
 }
 
 static int terminal_columns(void) {
-    struct winsize window;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20) return window.ws_col;
-    return 80;
+    const int columns = bl_terminal_columns();
+    return columns > 20 ? columns : 80;
 }
 
 static void time_left(const struct bl_progress *p, char *text, size_t size) {

@@ -128,7 +128,7 @@ static int show(void *context, int made, int steps) {
 }
 
 static int print_json(const struct sample *s) {
-    cJSON *json = bl_document("sample", 1, blanch_device_info(s->t.dev), bl_options_json(s->o.common.options));
+    cJSON *json = bl_document("sample", blanch_device_info(s->t.dev), bl_options_json(s->o.common.options));
     cJSON_AddStringToObject(json, "model", s->t.net->model->name);
     cJSON_AddNumberToObject(json, "count", s->count);
     if (!isnan(s->distance)) {

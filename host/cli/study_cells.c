@@ -164,7 +164,7 @@ int bl_cell_read(struct bl_cell *cell, const char *dir) {
 
 int bl_cell_record_divergence(const char *folder, const char *message) {
     char *path = bl_format("%s/diverged.json", folder);
-    cJSON *json = bl_document("diverged", 2, NULL, NULL);
+    cJSON *json = bl_document("diverged", NULL, NULL);
     cJSON_AddStringToObject(json, "message", message);
     int code = path && json ? bl_make_dirs(folder) : BLANCH_ENOMEM;
     if (!code) code = bl_json_write(path, json);

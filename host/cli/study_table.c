@@ -231,7 +231,7 @@ static cJSON *row_json(const struct row *row, const struct row *bn) {
 }
 
 cJSON *bl_study_json(const char *dir, cJSON *settings, const struct bl_cell *cells, int count) {
-    cJSON *json = bl_document("study", 2, NULL, settings), *list = cJSON_CreateArray(), *rows = cJSON_CreateArray();
+    cJSON *json = bl_document("study", NULL, settings), *list = cJSON_CreateArray(), *rows = cJSON_CreateArray();
     struct row bn = {0};
     cJSON_AddStringToObject(json, "dir", dir);
     for (int i = 0; i < count; i++) cJSON_AddItemToArray(list, cell_json(&cells[i]));

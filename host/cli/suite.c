@@ -101,7 +101,7 @@ static int begin_result(struct suite *s, const struct blanch_device_info *info) 
     if (code) return code;
     if (fresh && !bl_result_add_device(result, info->name)) return BLANCH_ENOMEM;
     struct bl_suite_result *suite = result->suite;
-    result->header = bl_header_now("suite", 2, info);
+    result->header = bl_header_now("suite", info);
     bl_device_result_fill(&result->device[0], info);
     cJSON_Delete(result->settings);
     result->settings = bl_options_json(s->options);
@@ -141,7 +141,7 @@ static int read_file(struct suite *s) {
 /* A file goes on only as what it is. */
 static int check_former(const struct suite *s, const struct blanch_device_info *info) {
     const struct bl_suite_result *suite = s->result.suite;
-    const struct bl_header now = bl_header_now("suite", 2, info), *then = &s->result.header;
+    const struct bl_header now = bl_header_now("suite", info), *then = &s->result.header;
     const char *set = s->quick ? "quick" : "full", *what = NULL;
     if (suite->version != BL_SUITE_VERSION)
         what = "is of another version of the suite";

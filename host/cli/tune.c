@@ -44,7 +44,7 @@ static struct bl_tune_bounds bounds_of(struct tune *t) {
 }
 
 static cJSON *document(const struct tune *t) {
-    return bl_document("tune", 2, blanch_device_info(t->dev), bl_options_json(t->common.options));
+    return bl_document("tune", blanch_device_info(t->dev), bl_options_json(t->common.options));
 }
 
 /* --- showing ---------------------------------------------------------------------------------- */

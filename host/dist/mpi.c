@@ -288,10 +288,6 @@ void blanch_collectives_mpi_free(struct blanch_collectives *all) {
 
 /* --- for the command line ----------------------------------------------------------------------- */
 
-bool bl_ranks_known(void) {
-    return true;
-}
-
 #ifdef OPEN_MPI
 static const char *const starter_options[] = {"--oversubscribe",           "--bind-to", "none", "--mca",
                                               "odls_base_sigkill_timeout", "2",         NULL};

@@ -17,8 +17,6 @@ struct bl_ranks {
 
 /* What the environment says of this process: mpirun, mpiexec or srun sets it. 1 rank where it says nothing. */
 void bl_ranks_look(int *rank, int *ranks);
-/* Whether this build has MPI. */
-bool bl_ranks_known(void);
 /* The program that starts ranks of this build's MPI, and what it is to be told: several ranks may share cores, none is
  * bound to one, and where one is lost the others end by themselves. The list ends with NULL. */
 const char *bl_ranks_starter(void);

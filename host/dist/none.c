@@ -4,18 +4,6 @@
 static const char no_mpi[] = "this blanch was built without MPI: install Open MPI or MPICH and build it again "
                              "(docs/scaling.md)";
 
-bool bl_ranks_known(void) {
-    return false;
-}
-
-const char *bl_ranks_starter(void) {
-    return "mpiexec";
-}
-const char *const *bl_ranks_starter_options(void) {
-    static const char *const none[] = {NULL};
-    return none;
-}
-
 int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
     *ranks = NULL;
     return bl_fail(BLANCH_EUSAGE, "%s", no_mpi);

@@ -6,70 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
-#include <unistd.h>
-#ifdef __APPLE__
-#include <sys/sysctl.h>
-#endif
-
-/* --- this machine ----------------------------------------------------------------------------- */
-
-#ifdef __APPLE__
-static void read_cpu(char *text, size_t size) {
-    if (sysctlbyname("machdep.cpu.brand_string", text, &size, NULL, 0)) *text = 0;
-}
-#else
-/* The value behind the first of the keys in a file of lines "key<separator>value", less blanks and quotes. */
-static void read_line(const char *path, const char *key, char separator, char *text, size_t size) {
-    FILE *file = fopen(path, "r");
-    char line[512];
-    while (file && !*text && fgets(line, sizeof line, file)) {
-        char *value = strchr(line, separator);
-        size_t length = strlen(key);
-        if (!value || strncmp(line, key, length) || line + length + strspn(line + length, " \t") != value) continue;
-        value += 1 + strspn(value + 1, " \t\"");
-        snprintf(text, size, "%.*s", (int)strcspn(value, "\"\r\n"), value);
-    }
-    if (file) fclose(file);
-}
-
-static void read_cpu(char *text, size_t size) {
-    static const char *const keys[] = {"model name", "Model", "Hardware", "cpu model", "cpu"};
-    for (int i = 0; i < BL_COUNT(keys) && !*text; i++) read_line("/proc/cpuinfo", keys[i], ':', text, size);
-}
-#endif
-
-static double memory_bytes(void) {
-#ifdef __APPLE__
-    uint64_t bytes = 0;
-    size_t size = sizeof bytes;
-    return sysctlbyname("hw.memsize", &bytes, &size, NULL, 0) ? 0 : (double)bytes;
-#else
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (double)pages * (double)size : 0;
-#endif
-}
-
-const struct bl_host *bl_host(void) {
-    static struct bl_host host;
-    static bool known;
-    struct utsname name;
-    if (known) return &host;
-    read_cpu(host.cpu, sizeof host.cpu);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    host.cores = cores > 0 ? (double)cores : 0;
-    host.memory = memory_bytes();
-#ifndef __APPLE__
-    read_line("/etc/os-release", "PRETTY_NAME", '=', host.os, sizeof host.os);
-#endif
-    if (!uname(&name)) {
-        snprintf(host.kernel, sizeof host.kernel, "%.127s", name.release);
-        if (!*host.os) snprintf(host.os, sizeof host.os, "%.127s", name.sysname);
-    }
-    known = true;
-    return &host;
-}
 
 struct bl_device_facts bl_device_facts(const struct blanch_device_info *info) {
     static const char *const kinds[] = {
@@ -94,6 +31,46 @@ bool bl_same_device(const struct bl_device_facts *a, const struct bl_host *on, c
     return !strcmp(a->platform, b->platform) && !strcmp(a->name, b->name) && !strcmp(a->driver, b->driver) &&
            !strcmp(a->version, b->version) && !strcmp(a->kind, b->kind) && a->compute_units == b->compute_units &&
            memory && same_host(on, bon);
+}
+
+/* --- formats ---------------------------------------------------------------------------------- */
+
+/* Of every kind the format that is written; it and those before it are read. docs/schemas has a schema of each. */
+static const struct {
+    const char *kind;
+    int format;
+} formats[] = {{"ablation", 2}, {"bench", 2},   {"check", 2},   {"compare", 2}, {"devices", 2},
+               {"diverged", 2}, {"doctor", 1},  {"eval", 2},    {"ledger", 2},  {"model", 2},
+               {"models", 2},   {"predict", 2}, {"product", 2}, {"report", 2},  {"sample", 1},
+               {"study", 2},    {"suite", 2},   {"trace", 2},   {"train", 2},   {"tune", 2}};
+
+static int format_of(const char *kind) {
+    for (int i = 0; i < BL_COUNT(formats); i++)
+        if (!strcmp(formats[i].kind, kind)) return formats[i].format;
+    return 0;
+}
+
+/* A list of weights of classes may have one of that name. */
+static bool has_odd_format(const cJSON *json) {
+    const double format = bl_json_get(json, "format");
+    const bool written = cJSON_HasObjectItem(json, "kind") || cJSON_HasObjectItem(json, "blanch");
+    return written && cJSON_GetObjectItemCaseSensitive(json, "format") && !(format >= 1 && format == floor(format));
+}
+
+int bl_document_check(const cJSON *json, const char *path) {
+    struct bl_header header;
+    if (!cJSON_IsObject(json)) return 0;
+    if (has_odd_format(json)) return bl_fail(BLANCH_EINPUT, "%s: its \"format\" is no positive whole number", path);
+    bl_header_read(json, &header);
+    const int known = format_of(header.kind);
+    return known && header.format > known ? bl_format_refuse(path, header.format, header.version, known) : 0;
+}
+
+int bl_format_refuse(const char *path, double format, const char *version, int known) {
+    return bl_fail(BLANCH_EINPUT,
+                   "%s has format %.15g, as Blanch %.31s writes it; this is Blanch %s, which reads up to "
+                   "format %d",
+                   path, format, version && *version ? version : "of another version", BLANCH_VERSION, known);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -134,9 +111,9 @@ cJSON *bl_header_json(const struct bl_header *header, cJSON *settings) {
     return json;
 }
 
-struct bl_header bl_header_now(const char *kind, int format, const struct blanch_device_info *device) {
+struct bl_header bl_header_now(const char *kind, const struct blanch_device_info *device) {
     struct bl_header header = {
-        .format = format, .version = BLANCH_VERSION, .commit = BLANCH_COMMIT, .host = *bl_host()};
+        .format = format_of(kind), .version = BLANCH_VERSION, .commit = BLANCH_COMMIT, .host = *bl_host()};
     time_t now = time(NULL);
     struct tm utc;
     snprintf(header.kind, sizeof header.kind, "%s", kind);
@@ -145,8 +122,8 @@ struct bl_header bl_header_now(const char *kind, int format, const struct blanch
     return header;
 }
 
-cJSON *bl_document(const char *kind, int format, const struct blanch_device_info *device, cJSON *settings) {
-    struct bl_header header = bl_header_now(kind, format, device);
+cJSON *bl_document(const char *kind, const struct blanch_device_info *device, cJSON *settings) {
+    struct bl_header header = bl_header_now(kind, device);
     return bl_header_json(&header, settings);
 }
 

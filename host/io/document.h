@@ -30,11 +30,16 @@ struct bl_device_facts bl_device_facts(const struct blanch_device_info *info);
 bool bl_same_device(const struct bl_device_facts *a, const struct bl_host *on, const struct bl_device_facts *b,
                     const struct bl_host *bon);
 
-struct bl_header bl_header_now(const char *kind, int format, const struct blanch_device_info *device);
+/* kind: one of those in document.c. */
+struct bl_header bl_header_now(const char *kind, const struct blanch_device_info *device);
 /* A new document; whoever calls adds the rest. device NULL: none. Takes settings over; NULL: none. NULL: no memory. */
-cJSON *bl_document(const char *kind, int format, const struct blanch_device_info *device, cJSON *settings);
+cJSON *bl_document(const char *kind, const struct blanch_device_info *device, cJSON *settings);
 cJSON *bl_header_json(const struct bl_header *header, cJSON *settings); // the same of a document that was read
 cJSON *bl_device_json(const struct bl_device_facts *device);
+/* BLANCH_EINPUT, naming path and who wrote it, where json is a document of a later format than this program knows, or
+ * its format is no positive whole number. */
+int bl_document_check(const cJSON *json, const char *path);
+int bl_format_refuse(const char *path, double format, const char *version, int known); // says that; version NULL: none
 /* What a document says of itself, also one of an older version; what it does not say is "" or 0. */
 void bl_header_read(const cJSON *json, struct bl_header *header);
 

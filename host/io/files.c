@@ -1,5 +1,7 @@
 #include "io/files.h"
+#include "base/path.h"
 #include "base/private.h"
+#include "io/document.h"
 #include "io/json.h"
 
 #include <errno.h>
@@ -77,10 +79,9 @@ int bl_file_read(const char *path, char **data, size_t *size) {
 }
 
 int bl_file_read_beside(const char *path, const char *name, char **data, size_t *size) {
-    const char *slash = strrchr(path, '/');
-    if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+    if (!bl_path_is_name(name))
         return bl_fail(BLANCH_EINPUT, "%s: '%s' is not the name of a file beside it", path, name);
-    char *full = bl_format("%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, name);
+    char *full = bl_format("%.*s%s", (int)(bl_path_name(path) - path), path, name);
     int code = full ? read_up_to(full, UNLINKED, SIZE_MAX / 4, data, size) : BLANCH_ENOMEM;
     free(full);
     return code;
@@ -98,12 +99,12 @@ int bl_make_dirs(const char *path) {
     if (!copy) return BLANCH_ENOMEM;
     int code = 0;
     for (char *at = copy; !code && *at;) {
-        at += strspn(at, "/");
-        at += strcspn(at, "/");
+        at += strspn(at, bl_separators);
+        at += strcspn(at, bl_separators);
         char end = *at;
         *at = 0;
         struct stat status;
-        if (mkdir(copy, 0777) && errno != EEXIST && errno != EROFS)
+        if (mkdirat(AT_FDCWD, copy, 0777) && errno != EEXIST && errno != EROFS)
             code = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: %s", copy, strerror(errno));
         else if (stat(copy, &status))
             code = bl_fail(BLANCH_EIO, "%s: the folder cannot be made: %s", copy, strerror(errno));
@@ -139,6 +140,7 @@ static int read_json(const char *path, enum way way, size_t most, cJSON **json) 
     if (!*json && !(code = bl_memory_lacked()))
         code = bl_fail(BLANCH_EINPUT, "%s: line %d is not JSON", path, line_of(text, end));
     free(text);
+    if (!code && (code = bl_document_check(*json, path))) cJSON_Delete(*json), *json = NULL;
     return code;
 }
 
@@ -187,7 +189,7 @@ FILE *bl_log_open(const char *path) {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     struct stat status;
     const bool failed = fd < 0 || fstat(fd, &status), regular = !failed && S_ISREG(status.st_mode);
-    FILE *file = regular ? fdopen(fd, "a") : NULL;
+    FILE *file = regular ? fdopen(fd, "ab") : NULL;
     if (file) return file;
     bl_fail(BLANCH_EIO, "%s: cannot be written: %s", path,
             !failed && !regular ? "it is no file"

@@ -1,8 +1,10 @@
 #include "io/safetensors.h"
+#include "io/document.h"
 #include "io/files.h"
 #include "io/json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +12,10 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "data are copied as they are: the host must be little-endian");
 
 enum { MOST_HEADER = 100000000 };
+
+/* What the metadata of weights and states mean: docs/schemas/weights.schema.json and state.schema.json. */
+enum { FORMAT = 1 };
+static const char format_key[] = "blanch.format", version_key[] = "blanch.version";
 
 struct bl_safetensors {
     char *path, *bytes;
@@ -160,6 +166,13 @@ static int parse_header(struct bl_safetensors *file, const char *text, size_t si
     return read_metadata(file);
 }
 
+/* Of a file of Blanch; others have no such key. */
+static int check_format(const struct bl_safetensors *file) {
+    const char *text = bl_st_meta(file, format_key);
+    const double format = text ? strtod(text, NULL) : 0;
+    return format > FORMAT ? bl_format_refuse(file->path, format, bl_st_meta(file, version_key), FORMAT) : 0;
+}
+
 static int parse(struct bl_safetensors *file, const char *path, size_t size) {
     file->path = bl_strdup(path);
     if (!file->path) return BLANCH_ENOMEM;
@@ -173,6 +186,7 @@ static int parse(struct bl_safetensors *file, const char *path, size_t size) {
         return bl_fail(BLANCH_EINPUT, "%s: a header of %llu bytes; the format's limit is %d", path,
                        (unsigned long long)length, MOST_HEADER);
     int code = parse_header(file, file->bytes + 8, (size_t)length);
+    if (!code) code = check_format(file);
     return code ? code : read_tensors(file, file->bytes + 8 + length, size - 8 - (size_t)length);
 }
 
@@ -314,13 +328,20 @@ static bool add_tensor(cJSON *header, const struct bl_st_tensor *tensor, size_t 
            cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)(offset + tensor->bytes)));
 }
 
+static bool add_metadata(cJSON *entries, const char *const *meta) {
+    char format[12];
+    bool good = entries != NULL;
+    snprintf(format, sizeof format, "%d", FORMAT);
+    for (; good && meta[0]; meta += 2) good = cJSON_AddStringToObject(entries, meta[0], meta[1]);
+    return good && cJSON_AddStringToObject(entries, format_key, format) &&
+           cJSON_AddStringToObject(entries, version_key, BLANCH_VERSION);
+}
+
 static cJSON *make_header(const struct bl_st_tensor *tensors, int count, const size_t *offsets,
                           const char *const *meta) {
     cJSON *header = cJSON_CreateObject();
     bool good = header;
-    cJSON *entries = good && meta ? cJSON_AddObjectToObject(header, "__metadata__") : NULL;
-    good = good && (!meta || entries);
-    for (; good && meta && meta[0]; meta += 2) good = cJSON_AddStringToObject(entries, meta[0], meta[1]);
+    if (good && meta) good = add_metadata(cJSON_AddObjectToObject(header, "__metadata__"), meta);
     for (int i = 0; good && i < count; i++) good = add_tensor(header, &tensors[i], offsets[i]);
     if (good) return header;
     cJSON_Delete(header);

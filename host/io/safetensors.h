@@ -30,8 +30,9 @@ const char *bl_st_meta(const struct bl_safetensors *file, const char *key);     
 int bl_st_floats(const struct bl_st_tensor *tensor, float *out, int64_t count);
 int bl_st_int64s(const struct bl_st_tensor *tensor, int64_t *out, int64_t count);
 
-/* As bl_replace: an existing file survives any failure (BLANCH_EIO). meta: key, value, ..., NULL; may be NULL. The
- * header keeps the order given; data are laid out by falling element size, so that all are aligned. */
+/* As bl_replace: an existing file survives any failure (BLANCH_EIO). meta: key, value, ..., NULL; what wrote the file
+ * follows them ("blanch.format", "blanch.version"). NULL: none. The header keeps the order given; data are laid out by
+ * falling element size, so that all are aligned. */
 int bl_st_write(const char *path, const struct bl_st_tensor *tensors, int count, const char *const *meta);
 
 #endif

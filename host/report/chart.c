@@ -33,14 +33,14 @@ static int compare_doubles(const void *a, const void *b) {
 
 /* The first losses may be many times the later ones: the axis ends at four medians, and the line leaves it at the top.
  */
-static double high_of(const struct bl_chart *chart) {
+static double high_of(struct bl_html *html, const struct bl_chart *chart) {
     double *all = NULL, high = 1;
     size_t capacity = 0, used = 0;
     for (int s = 0; s < chart->count; s++)
         for (int i = 0; i < chart->series[s].count; i++) {
             void *grown = all;
             if (!shown(chart->series[s].y[i])) continue;
-            if (bl_grow(&grown, &capacity, used + 1, sizeof *all)) goto done;
+            if ((html->error = bl_grow(&grown, &capacity, used + 1, sizeof *all))) goto done;
             all = grown;
             all[used++] = chart->series[s].y[i];
         }
@@ -67,9 +67,9 @@ static void widen(struct span *axis) {
     if (axis->high - axis->low < fmax(least, 1e-100)) axis->high = axis->low + fmax(1, 1e3 * least);
 }
 
-static struct span y_axis(const struct bl_chart *chart) {
+static struct span y_axis(struct bl_html *html, const struct bl_chart *chart) {
     struct span y = {isnan(chart->y_low) ? low_of(chart) : chart->y_low,
-                     isnan(chart->y_high) ? high_of(chart) : chart->y_high, 1};
+                     isnan(chart->y_high) ? high_of(html, chart) : chart->y_high, 1};
     widen(&y);
     y.step = nice_step(y.high - y.low, 5);
     y.low = floor(y.low / y.step) * y.step;
@@ -162,7 +162,7 @@ void bl_html_chart(struct bl_html *html, const struct bl_chart *chart) {
     bool any = false;
     for (int s = 0; s < chart->count; s++) any |= usable(&chart->series[s]);
     if (!any) return;
-    struct span x = x_axis(chart), y = y_axis(chart);
+    struct span x = x_axis(chart), y = y_axis(html, chart);
     bl_html(html, "<figure class=\"chart\"><figcaption>%s</figcaption>", chart->title);
     draw_legend(html, chart);
     bl_html(html,

@@ -1,5 +1,6 @@
 /* The rows of a report as comma-separated values: one of each run, then one for each of its layers and phases. */
 #include "html.h"
+#include "differ.h"
 #include "base/text.h"
 #include "io/files.h"
 #include "report.h"
@@ -70,42 +71,76 @@ static void put_start(struct bl_html *out, const struct bl_result *result, const
     }
 }
 
-static void put_work(struct bl_html *out, double ms, const struct bl_work_done *work) {
+/* Of the row of a run; NULL: of a layer. */
+static void put_difference(struct bl_html *out, const struct bl_difference *d) {
+    const char *const texts[] = {d && d->against.run && d->against.result->source ? d->against.result->source : "",
+                                 !d || !d->against.run || *d->why                       ? ""
+                                 : isnan(fmax(d->of.spread_pct, d->against.spread_pct)) ? "unknown"
+                                 : bl_difference_is_none(d)                             ? "none"
+                                                                                        : "yes",
+                                 d ? d->why : ""};
+    put_number(out, d ? d->of.count : NAN);
+    put_number(out, d ? d->of.spread_pct : NAN);
+    put_number(out, d ? d->pct : NAN);
+    for (int i = 0; i < BL_COUNT(texts); i++) bl_html(out, ","), bl_csv_text(out, texts[i]);
+}
+
+/* Ends a line. */
+static void put_work(struct bl_html *out, double ms, const struct bl_work_done *work,
+                     const struct bl_difference *difference) {
     bool known = work->launches > 0;
     const double values[] = {ms,          work->device_ms,  work->host_ms,    work->launches,
                              work->bytes, work->operations, work->arithmetic, work->bandwidth};
     for (int i = 0; i < BL_COUNT(values); i++) put_number(out, i == 0 || known ? values[i] : NAN);
+    put_difference(out, difference);
     bl_html(out, "\n");
 }
 
-static void put_run(struct bl_html *out, const struct bl_result *result, const struct bl_run_result *run) {
+static void put_run(struct bl_html *out, const struct bl_result *result, const struct bl_run_result *run,
+                    const struct bl_difference *difference) {
     put_start(out, result, run, "(run)", "", "step");
-    put_work(out, run->step_ms, &run->step.all);
+    put_work(out, run->step_ms, &run->step.all, difference);
     for (int i = 0; i < run->step.rows; i++) {
         const struct bl_ledger_row *row = &run->step.row[i];
         for (int p = 0; p < BL_PHASES; p++) {
             if (!(row->ms[p] > 0)) continue;
             put_start(out, result, run, row->name, row->op, bl_phase_names[p]);
-            put_work(out, row->ms[p], &row->work[p]);
+            put_work(out, row->ms[p], &row->work[p], NULL);
         }
     }
 }
 
-int bl_report_csv(const char *path, const struct bl_result *results, int count) {
+int bl_report_table(const struct bl_result *results, int count, char **table) {
     struct bl_html out = {0};
     int suites = 0;
     for (int i = 0; i < count; i++) suites += results[i].suite != NULL;
     if (suites && suites < count)
-        return bl_fail(BLANCH_EUSAGE, "--csv: suites and other documents have other columns; give them apart");
+        return *table = NULL,
+               bl_fail(BLANCH_EUSAGE, "--csv: suites and other documents have other columns; give them apart");
     if (suites)
         bl_suite_csv(&out, results, count);
     else
         bl_html(&out, "batch,source,model,device,norm,setting,layer,op,phase,ms,device_ms,host_ms,launches,bytes,"
-                      "operations,arithmetic,"
-                      "bandwidth\n");
+                      "operations,arithmetic,bandwidth,runs,spread_pct,difference_pct,against,difference,not_comparable"
+                      "\n");
+    struct bl_difference *list = NULL;
+    int differences = 0;
+    if (!out.error) out.error = bl_differences(results, count, &list, &differences);
     for (int i = 0; i < count && !suites; i++)
-        for (int r = 0; r < results[i].runs; r++) put_run(&out, &results[i], &results[i].run[r]);
-    int code = out.error ? out.error : bl_file_write(path, out.data, out.size);
-    free(out.data);
+        for (int r = 0; r < results[i].runs; r++) {
+            const struct bl_run_result *run = &results[i].run[r];
+            put_run(&out, &results[i], run, bl_difference_of(list, differences, &results[i], run));
+        }
+    free(list);
+    if (out.error) free(out.data);
+    *table = out.error ? NULL : out.data;
+    return out.error;
+}
+
+int bl_report_csv(const char *path, const struct bl_result *results, int count) {
+    char *table = NULL;
+    int code = bl_report_table(results, count, &table);
+    if (!code) code = bl_file_write(path, table, strlen(table));
+    free(table);
     return code;
 }

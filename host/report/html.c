@@ -77,6 +77,18 @@ void bl_html_text(struct bl_html *html, const char *text) {
     free(large);
 }
 
+void bl_html_said(struct bl_html *html, const char *text) {
+    char part[600];
+    for (bool code = false; *text; code = !code) {
+        const size_t length = strcspn(text, "`");
+        snprintf(part, sizeof part, "%.*s", (int)length, text);
+        if (code) bl_html(html, "<code>");
+        bl_html_text(html, part);
+        if (code) bl_html(html, "</code>");
+        text += length + (text[length] == '`');
+    }
+}
+
 void bl_html_cell(struct bl_html *html, double value, const char *text) {
     bl_html(html, "<td data-v=\"%.6g\">%s</td>", isfinite(value) ? value : -1, text);
 }
@@ -193,7 +205,7 @@ void bl_html_label_cells(struct bl_html *html) {
             heads = 0;
         else if (!strncmp(at, "<tr", 3))
             column = 0;
-        else if (!strncmp(at, "<th>", 4) && heads < MAX_COLUMNS)
+        else if (!strncmp(at, "<th", 3) && (at[3] == '>' || at[3] == ' ') && heads < MAX_COLUMNS)
             at = cell_text(at, head[heads++]);
         else if (!strncmp(at, "<td", 3) && column < MAX_COLUMNS) {
             append(&out, copied, (size_t)(at + 3 - copied));

@@ -17,6 +17,7 @@ int bl_html_end(struct bl_html *html, const char *path, int code);
 /* Text from outside, for elements and attributes in quotes: escaped, and what is hidden or no UTF-8 as bl_text_show
  * shows it. NULL is empty. */
 void bl_html_text(struct bl_html *html, const char *text);
+void bl_html_said(struct bl_html *html, const char *text); // the same, `commands` within it as code
 /* The same for a field of comma-separated values. What a spreadsheet would take for a formula gets a ' before it. */
 void bl_csv_text(struct bl_html *csv, const char *text);
 /* A cell that sorts by value (NAN: before all), and one that has no number. */
@@ -73,6 +74,8 @@ void bl_html_legend(struct bl_html *html, const double *ms); // (BL_PHASES) of t
 void bl_html_bar(struct bl_html *html, const char *who, const double *phases, double scale);
 /* Where a step's time goes, with both norms: phases, and the layers of each. */
 void bl_html_flame(struct bl_html *html, const struct bl_pair_result *pair);
+/* Which rows of several documents may be compared, and whether they differ. BLANCH_ENOMEM. */
+int bl_html_differences(struct bl_html *html, const struct bl_result *results, int count);
 /* All curves of several results in one picture. */
 void bl_html_joint_curves(struct bl_html *html, const struct bl_result *results, int count);
 /* Every cell learns its column's head, which a narrow page shows beside it. */

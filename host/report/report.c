@@ -92,9 +92,13 @@ static void put_text(struct bl_html *html, const char *label, const char *text) 
     bl_html(html, "</dd>\n");
 }
 
+/* The shortest that is the same number: 0.1, also of the float that is nearest to it. */
 static const char *number_text(double value, char text[32]) {
-    snprintf(text, 32, "%.15g", value);
-    if (strtod(text, NULL) != value) snprintf(text, 32, "%.17g", value);
+    const bool single = (double)(float)value == value && value != floor(value);
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, 32, "%.*g", digits, value);
+        if (single ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value) break;
+    }
     return text;
 }
 
@@ -173,7 +177,7 @@ static void put_rates(struct bl_html *html, const struct bl_result *result) {
         bl_html(html, "<p class=\"rates\">");
         if (result->devices > 1) bl_html_device(html, result, 1, result, d);
         if (result->devices > 1) bl_html(html, ": ");
-        bl_html_text(html, text);
+        bl_html_said(html, text);
         bl_html(html, "</p>\n");
     }
 }
@@ -206,7 +210,7 @@ static void put_joint_rates(struct bl_html *html, const struct bl_result *result
         bl_html(html, "<p class=\"rates\">");
         bl_html_text(html, results[i].model);
         bl_html(html, ": ");
-        bl_html_text(html, text);
+        bl_html_said(html, text);
         bl_html(html, "</p>\n");
     }
 }
@@ -214,6 +218,7 @@ static void put_joint_rates(struct bl_html *html, const struct bl_result *result
 static void put_together(struct bl_html *html, const struct bl_result *results, int count) {
     bl_html(html, "<p class=\"eyebrow\">Blanch</p>\n<h1>%d results side by side</h1>\n", count);
     bl_html_overview(html, results, count);
+    if (!html->error) html->error = bl_html_differences(html, results, count);
     if (!html->error) html->error = bl_html_scaling(html, results, count);
     put_joint_rates(html, results, count);
     bl_html_joint_curves(html, results, count);

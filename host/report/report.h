@@ -13,5 +13,6 @@ int bl_report_read(const char *path, struct bl_result *result);
 /* A row of each run, layer "(run)", and one for each of its layers and phases; of suites alone their rows.
  * BLANCH_EUSAGE: they are mixed. */
 int bl_report_csv(const char *path, const struct bl_result *results, int count);
+int bl_report_table(const struct bl_result *results, int count, char **table); // the same as a string, to be freed
 
 #endif

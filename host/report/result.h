@@ -52,6 +52,7 @@ struct bl_rank_result { // of a training run on several, in its recorded steps
 struct bl_run_result { // one network on one device
     int device;        // of the document's
     char norm[16], setting[80];
+    char network_hash[17]; // of its description; "": unknown
     struct bl_nd_result nd;
     struct bl_update_result update;
     double best;           // of several runs with batch norm on its device: 1, of those whose rate is not the best 0

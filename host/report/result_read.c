@@ -193,6 +193,7 @@ static int read_run(const cJSON *json, struct bl_run_result *run) {
     const cJSON *epoch;
     bl_text_read(json, "norm", run->norm, sizeof run->norm);
     bl_text_read(json, "setting", run->setting, sizeof run->setting);
+    bl_text_read(json, "network_hash", run->network_hash, sizeof run->network_hash);
     bl_fields_read(item(json, "settings"), bl_nd_fields, &run->nd);
     read_update(json, &run->update);
     int code = bl_run_read_measured(json, run);
@@ -322,6 +323,7 @@ static int add_only_run(const cJSON *json, struct bl_result *result) {
     if (!run) return BLANCH_ENOMEM;
     device->facts = result->header.device;
     bl_text_read(json, "norm", run->norm, sizeof run->norm);
+    bl_text_read(json, "network_hash", run->network_hash, sizeof run->network_hash);
     return 0;
 }
 

@@ -76,6 +76,7 @@ static cJSON *run_start(const struct bl_result *result, const struct bl_run_resu
     cJSON_AddStringToObject(json, "device", result->device[run->device].label);
     cJSON_AddStringToObject(json, "norm", run->norm);
     cJSON_AddStringToObject(json, "setting", run->setting);
+    add_text(json, "network_hash", run->network_hash);
     cJSON_AddItemToObject(json, "settings", fields_json(bl_nd_fields, &run->nd));
     add_update(json, &run->update);
     return json;
@@ -186,6 +187,7 @@ cJSON *bl_result_bench_json(const struct bl_result *result) {
     cJSON *json = bl_header_json(&result->header, result->settings ? cJSON_Duplicate(result->settings, true) : NULL);
     cJSON_AddStringToObject(json, "model", result->model);
     cJSON_AddStringToObject(json, "norm", run->norm);
+    add_text(json, "network_hash", run->network_hash);
     add_text(json, "precision", result->precision);
     cJSON_AddNumberToObject(json, "batch", result->batch);
     cJSON_AddNumberToObject(json, "steps", result->steps);

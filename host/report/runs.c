@@ -1,5 +1,6 @@
 /* The overview of all runs of a page, and what a single run's step consists of. */
 #include "html.h"
+#include "differ.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,24 +65,14 @@ void bl_html_device(struct bl_html *html, const struct bl_result *results, int c
     }
 }
 
-/* The BN run that a run is held against: same network, batch, precision and device, of its own document if that has
- * one. */
-static const struct bl_run_result *bn_beside(const struct bl_result *results, int count, const struct bl_result *result,
-                                             const struct bl_run_result *run) {
-    const struct bl_run_result *found = bl_result_run(result, run->device, "bn", NULL);
-    for (int d = 0; d < count && !found; d++) {
-        const struct bl_result *other = &results[d];
-        if (!bl_same_task(other, result)) continue;
-        for (int r = 0; r < other->runs && !found; r++)
-            if (!strcmp(other->run[r].norm, "bn") && bl_same_place(other, other->run[r].device, result, run->device))
-                found = &other->run[r];
-    }
-    return found;
-}
-
-static void put_overhead(struct bl_html *html, const struct bl_run_result *run, double ms, double bn_ms) {
-    double over = bl_percent_more(ms, bn_ms);
-    bl_html_cell(html, over, strcmp(run->norm, "bn") ? bl_percent(over) : "–");
+/* Less than the quartiles of either lie apart is no difference. */
+static void put_overhead(struct bl_html *html, const struct bl_run_result *run, const struct bl_run_result *bn,
+                         double ms, double bn_ms) {
+    const double over = bl_percent_more(ms, bn_ms);
+    const bool none = bn && fabs(over) <= fmax(bl_run_spread(run), bl_run_spread(bn));
+    char text[60];
+    snprintf(text, sizeof text, "%s%s", none ? "none, " : "", bl_percent(over));
+    bl_html_cell(html, over, strcmp(run->norm, "bn") ? text : "–");
 }
 
 void bl_html_rate(struct bl_html *html, const struct bl_run_result *run) {
@@ -101,7 +92,7 @@ static bool several_devices(const struct bl_result *results, int count) {
 
 static void put_overview_row(struct bl_html *html, const struct bl_result *results, int count,
                              const struct bl_result *result, const struct bl_run_result *run) {
-    const struct bl_run_result *bn = bn_beside(results, count, result, run);
+    const struct bl_run_result *bn = bl_bn_beside(results, count, result, run, NULL, 0);
     double top1 = bl_test_top1(run);
     char label[120];
     bl_run_label(run, label, sizeof label);
@@ -119,8 +110,8 @@ static void put_overview_row(struct bl_html *html, const struct bl_result *resul
     bl_html_rate(html, run);
     bl_html_cell(html, run->step_ms, bl_ms(run->step_ms));
     bl_html_cell(html, run->images_per_s, bl_whole(run->images_per_s));
-    put_overhead(html, run, run->step_ms, bn ? bn->step_ms : NAN);
-    put_overhead(html, run, run->mean_ms, bn ? bn->mean_ms : NAN);
+    put_overhead(html, run, bn, run->step_ms, bn ? bn->step_ms : NAN);
+    put_overhead(html, run, bn, run->mean_ms, bn ? bn->mean_ms : NAN);
     bl_html_share(html, BL_LIMIT_OPERATIONS, run->step.all.launches > 0 ? run->step.all.arithmetic : NAN);
     bl_html_share(html, BL_LIMIT_BYTES, run->step.all.launches > 0 ? run->step.all.bandwidth : NAN);
     bl_html_cell(html, top1, bl_fixed(top1, 2));
@@ -133,7 +124,7 @@ static void put_overview_row(struct bl_html *html, const struct bl_result *resul
     bl_html(html, "</tr>\n");
 }
 
-/* Which device trains this fastest: of all runs of one network with one norm. */
+/* Which device trains this fastest: of all runs of one network with one norm, where all may be compared. */
 static void put_fastest(struct bl_html *html, const struct bl_result *results, int count, const char *norm) {
     const struct bl_run_result *best = NULL;
     const struct bl_result *of = NULL;
@@ -143,6 +134,7 @@ static void put_fastest(struct bl_html *html, const struct bl_result *results, i
             const struct bl_run_result *run = &results[d].run[r];
             if (strcmp(run->norm, norm) || !(run->images_per_s > 0)) continue;
             if (strcmp(results[d].model, results[0].model)) return;
+            if (best && !bl_may_compare(&results[d], run, of, best)) return;
             if (!best || run->images_per_s > best->images_per_s) best = run, of = &results[d];
             seen++;
         }
@@ -269,9 +261,10 @@ void bl_html_run(struct bl_html *html, const struct bl_run_result *run, bool bar
     char label[120];
     if (!run->step.rows) return;
     bl_run_label(run, label, sizeof label);
-    bl_html(html, "<h3>A step with ");
+    const int level = bars ? 2 : 3; // of a page of its own, or among a pair's
+    bl_html(html, "<h%d>A step with ", level);
     bl_html_text(html, label);
-    bl_html(html, ", by phase</h3>\n");
+    bl_html(html, ", by phase</h%d>\n", level);
     if (limits->operations > 0)
         bl_html(html,
                 "<p class=\"soft\">The device’s measured limits: %s&nbsp;Gop/s, %s&nbsp;GB/s. Bytes count every tensor "

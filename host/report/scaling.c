@@ -117,7 +117,7 @@ int bl_html_scaling(struct bl_html *html, const struct bl_result *results, int c
 void bl_html_ranks(struct bl_html *html, const struct bl_run_result *run) {
     if (!run->ranks) return;
     bl_html(html,
-            "<h3>What each rank does in a step</h3>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort each\">"
+            "<h2>What each rank does in a step</h2>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"sort each\">"
             "<thead><tr><th>rank</th><th>host</th><th>device</th><th>share</th><th>step ms</th>"
             "<th>computes ms</th><th>waits for others ms</th><th>hidden ms</th><th>loads ms</th>"
             "<th>waits for the device ms</th></tr></thead>\n<tbody>\n");

@@ -208,13 +208,20 @@ static void put_label(struct bl_html *html, const struct page *page, const struc
     if (page->precision) bl_html(html, ", "), bl_html_text(html, row->precision);
 }
 
+/* By more than the quartiles of either lie apart. */
+static bool differ(const struct entry *better, const struct entry *entry) {
+    const double percent = 100 * (better->merit / entry->merit - 1);
+    return !(percent <= fmax(bl_suite_spread(better->row), bl_suite_spread(entry->row)));
+}
+
 static void put_ranking(struct bl_html *html, const struct page *page, const char *name) {
     int found = rank(page, name), place = 0;
     const double best = found ? page->entries[0].merit : NAN;
+    const struct entry *first = NULL; // of those that share the place
     for (int i = 0; i < found; i++) {
         const struct entry *entry = &page->entries[i];
         const bool ranked = !isnan(entry->merit);
-        place += ranked;
+        if (ranked && (!first || differ(first, entry))) first = entry, place = i + 1;
         bl_html(html, "<tr><td>");
         put_label(html, page, entry->row);
         bl_html(html, "</td>");
@@ -315,7 +322,9 @@ void bl_html_suites(struct bl_html *html, const struct bl_result *results, int c
             "<p>Each row is a network with its normalisation, setting and batch, the same on every device. A training "
             "step is whole, update included; images are made up. The figure is the median of steps (of a budget, whose "
             "steps differ, the mean); it ends when the quartiles lie within 3&nbsp;%% of it, or by time. What is not "
-            "comparable, or computed wrongly, has no rank.</p>\n",
+            "comparable, or computed wrongly, has no rank; devices that differ by less than their quartiles lie apart "
+            "share "
+            "one.</p>\n",
             bl_fixed(results[0].suite->version, 0), count > 1 ? "Devices side by side" : "One device");
     put_files(html, &page);
     put_tables(html, &page);

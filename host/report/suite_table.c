@@ -105,7 +105,10 @@ static void put_values(struct bl_html *out, const struct bl_result *result, cons
                               row->planned_bytes,
                               row->target_s};
     char why[400];
-    bl_html(out, "%.0f,%s,", result->suite->version, bl_suite_counts(result->suite, why, sizeof why) ? "yes" : "no");
+    const bool counts = bl_suite_counts(result->suite, why, sizeof why);
+    bl_html(out, "%.0f,%s,", result->suite->version, counts ? "yes" : "no");
+    bl_csv_text(out, counts ? "" : why);
+    bl_html(out, ",");
     bl_csv_text(out, result->source ? result->source : "");
     bl_html(out, ",");
     bl_csv_text(out, result->device[0].label);
@@ -118,9 +121,11 @@ static void put_values(struct bl_html *out, const struct bl_result *result, cons
 }
 
 void bl_suite_csv(struct bl_html *out, const struct bl_result *results, int count) {
-    bl_html(out, "suite,counts,source,device,name,model,norm,setting,precision,mode,status,reason,ended,batch,steps,ms,"
-                 "quartile1_ms,quartile3_ms,images_per_s,sustained_images_per_s,joules_per_image,clock_mhz,"
-                 "planned_bytes,target_s\n");
+    bl_html(
+        out,
+        "suite,counts,why_not,source,device,name,model,norm,setting,precision,mode,status,reason,ended,batch,steps,ms,"
+        "quartile1_ms,quartile3_ms,images_per_s,sustained_images_per_s,joules_per_image,clock_mhz,"
+        "planned_bytes,target_s\n");
     for (int i = 0; i < count; i++)
         for (int r = 0; r < results[i].suite->rows; r++) put_values(out, &results[i], &results[i].suite->row[r]);
 }

@@ -123,7 +123,7 @@ int bl_ledger_json(struct bl_ledger *ledger, bool last, cJSON *settings, cJSON *
     int code = known ? 0 : bl_limits_get(ledger->dev, last, &ledger->limits);
     *out = NULL;
     if (code) return cJSON_Delete(settings), code;
-    cJSON *json = *out = bl_document("ledger", 2, blanch_device_info(ledger->dev), settings);
+    cJSON *json = *out = bl_document("ledger", blanch_device_info(ledger->dev), settings);
     cJSON_AddNumberToObject(json, "recorded_steps", (double)ledger->count);
     cJSON_AddNumberToObject(json, "steps", bl_ledger_steps(ledger));
     cJSON_AddItemToObject(json, "step_ms", bl_json_number(bl_ledger_step_ms(ledger), 6));

@@ -86,7 +86,7 @@ static void add_host(const struct last_step *last, cJSON *events) {
 
 int bl_ledger_trace(const struct bl_ledger *ledger, const char *path, cJSON *settings) {
     const struct last_step *last = &ledger->last;
-    cJSON *json = bl_document("trace", 2, blanch_device_info(ledger->dev), settings), *events = cJSON_CreateArray();
+    cJSON *json = bl_document("trace", blanch_device_info(ledger->dev), settings), *events = cJSON_CreateArray();
     cJSON_AddItemToObject(json, "traceEvents", events);
     cJSON_AddStringToObject(json, "displayTimeUnit", "ms");
     add_name(events, "process_name", DEVICE_TRACK, "blanch, one training step");

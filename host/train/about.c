@@ -5,6 +5,8 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "train/open.h"
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +28,17 @@ static int add_network(cJSON *about, const struct blanch_network *net) {
     int code = json ? 0 : BLANCH_ENOMEM;
     if (!code && !model->json) code = bl_model_describe(model, &net->options, json);
     if (!code) add(about, "network", json), json = NULL;
+    cJSON_Delete(json);
+    return code;
+}
+
+int bl_network_hash(const struct blanch_network *net, char text[17]) {
+    cJSON *json = cJSON_CreateObject();
+    int code = json ? bl_model_describe(net->model, &net->options, json) : BLANCH_ENOMEM;
+    char *described = code ? NULL : bl_json_print(json, false);
+    if (!code && !described) code = BLANCH_ENOMEM;
+    if (!code) snprintf(text, 17, "%016" PRIx64, bl_hash(BL_HASH_START, described, strlen(described)));
+    free(described);
     cJSON_Delete(json);
     return code;
 }

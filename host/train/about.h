@@ -6,6 +6,8 @@
 
 #include "train/train.h"
 
+/* Of the network's description, so that two of one name can be told apart; the same on every device. */
+int bl_network_hash(const struct blanch_network *net, char text[17]);
 /* From now on files of the network's weights say so, of its view and names of classes as far as they are known. */
 int bl_about_set(struct blanch_network *net);
 /* The network's view, and names of classes: those of data, which may be NULL. */

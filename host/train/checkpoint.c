@@ -74,7 +74,7 @@ static void free_paths(char *path[FILES]) {
 }
 
 static int replace(const char *from, const char *to) {
-    return rename(from, to) == 0 ? 0 : bl_fail(BLANCH_EIO, "%s cannot be renamed to %s: %m", from, to);
+    return rename(from, to) == 0 ? 0 : bl_fail(BLANCH_EIO, "%s cannot be renamed to %s: %s", from, to, strerror(errno));
 }
 
 /* The renames reach the disk; where a directory cannot be synchronised, nothing better is to be had. */

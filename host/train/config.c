@@ -12,9 +12,9 @@ enum { MOST_SETTINGS = 255 };
 /* What a run's config.json says of the run besides. */
 static bool is_record(const char *key) {
     static const char *const keys[] = {
-        "format",          "kind",     "date",    "blanch",      "host",         "device",
-        "device_info",     "settings", "classes", "view",        "parameters",   "exact",
-        "steps_per_epoch", "blocks",   "engines", "class_names", "class_weight", "data_found"};
+        "format",   "kind",    "date",        "blanch",       "host",       "device",          "device_info",
+        "settings", "classes", "view",        "parameters",   "exact",      "steps_per_epoch", "network_hash",
+        "blocks",   "engines", "class_names", "class_weight", "data_found", "ranks",           "mpi"};
     for (int i = 0; i < BL_COUNT(keys); i++)
         if (!strcmp(key, keys[i])) return true;
     return false;

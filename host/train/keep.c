@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static char *path_of(const struct run *run, int64_t epoch) {
@@ -16,7 +17,8 @@ static int drop(const struct run *run, int64_t epoch) {
         char *path = path_of(run, e);
         if (!path) return BLANCH_ENOMEM;
         more = !unlink(path);
-        const int code = more || errno == ENOENT ? 0 : bl_fail(BLANCH_EIO, "%s cannot be removed: %m", path);
+        const int code =
+            more || errno == ENOENT ? 0 : bl_fail(BLANCH_EIO, "%s cannot be removed: %s", path, strerror(errno));
         free(path);
         if (code) return code;
     }

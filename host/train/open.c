@@ -3,6 +3,7 @@
 #include "train/torchvision.h"
 #include "base/text.h"
 #include "graph/onnx.h"
+#include "io/document.h"
 #include "io/files.h"
 #include "io/json.h"
 #include "io/safetensors.h"
@@ -70,6 +71,8 @@ int bl_model_from_json(struct blanch_model **model, const char *text, size_t siz
     cJSON *json = bl_json_parse(text, size, NULL);
     *model = NULL;
     if (!json) return bl_memory_lacked() ? BLANCH_ENOMEM : bl_fail(BLANCH_EINPUT, "the description is no JSON");
+    int code = bl_document_check(json, "the description");
+    if (code) return cJSON_Delete(json), code;
     return bl_model_from_document(model, "description", json);
 }
 

@@ -355,7 +355,8 @@ cJSON *bl_run_settings(const struct run *run) {
 
 /* The settings stand at the top too, where files of format 1 have them. */
 cJSON *bl_run_config_json(const struct run *run) {
-    cJSON *asked = bl_run_settings(run), *json = bl_document("train", 2, blanch_device_info(run->dev), asked);
+    char hash[17] = "";
+    cJSON *asked = bl_run_settings(run), *json = bl_document("train", blanch_device_info(run->dev), asked);
     for (const cJSON *item = asked ? asked->child : NULL; item; item = item->next)
         if (!cJSON_GetObjectItem(json, item->string))
             cJSON_AddItemToObject(json, item->string, cJSON_Duplicate(item, true));
@@ -363,6 +364,8 @@ cJSON *bl_run_config_json(const struct run *run) {
     cJSON_AddItemToObject(json, "view", bl_view_json(&run->view));
     cJSON_AddItemToObject(json, "device_info", device_json(blanch_device_info(run->dev)));
     cJSON_AddNumberToObject(json, "parameters", (double)bl_graph_trainable(run->net->graph));
+    if (bl_network_hash(run->net, hash)) return cJSON_Delete(json), NULL;
+    cJSON_AddStringToObject(json, "network_hash", hash);
     cJSON_AddNumberToObject(json, "steps_per_epoch", (double)run->batches);
     cJSON *ranks = bl_run_ranks_json(run);
     if (ranks) cJSON_AddItemToObject(json, "ranks", ranks);

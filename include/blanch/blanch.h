@@ -26,7 +26,9 @@ extern "C" {
 #pragma GCC visibility push(default)
 #endif
 
-#if defined __GNUC__
+#if defined __MINGW32__ // where printf stands for an older one
+#define BLANCH_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
+#elif defined __GNUC__
 #define BLANCH_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define BLANCH_PRINTF(text, first)
@@ -34,14 +36,14 @@ extern "C" {
 
 /* --- version -------------------------------------------------------------------------------- */
 
-#define BLANCH_VERSION_MAJOR 0
-#define BLANCH_VERSION_MINOR 1
+#define BLANCH_VERSION_MAJOR 1
+#define BLANCH_VERSION_MINOR 0
 #define BLANCH_VERSION_PATCH 0
 #define BLANCH_VERSION_TEXT(major, minor, patch) #major "." #minor "." #patch
 #define BLANCH_VERSION_OF(major, minor, patch) BLANCH_VERSION_TEXT(major, minor, patch)
 #define BLANCH_VERSION BLANCH_VERSION_OF(BLANCH_VERSION_MAJOR, BLANCH_VERSION_MINOR, BLANCH_VERSION_PATCH)
 
-const char *blanch_version(void); // of the library that runs: "0.1.0"; BLANCH_VERSION is that of this header
+const char *blanch_version(void); // of the library that runs: "1.0.0"; BLANCH_VERSION is that of this header
 
 /* --- errors --------------------------------------------------------------------------------- */
 

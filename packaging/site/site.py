@@ -8,7 +8,7 @@ from mkdocs.structure.files import File
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 LINK = re.compile(r'\]\(([^)#:]+)(#[^)]*)?\)')
-ALWAYS = ('CONTRIBUTING.md', 'SECURITY.md', 'tests/reference/README.md')
+ALWAYS = ('CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'tests/reference/README.md')
 
 
 def read(path):

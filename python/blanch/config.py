@@ -10,6 +10,7 @@ from . import options
 from .errors import InputError
 
 LOG = logging.getLogger('blanch')
+FORMAT = 2      # of a run's config.json, as host/io/document.c has it
 NETWORK = ('model', 'norm', 'batch', 'device', *options.UPDATE, *options.ND, *options.OTHERS)
 FIT = ('data', 'epochs', 'lr', 'schedule', 'warmup', 'warmup_epochs', 'seed', 'augment', 'auto_augment', 'random_erase',
        'normalise', 'mixup', 'cutmix', 'early_stop', 'save_every', 'keep', 'val_split', 'split_file', 'cache')
@@ -18,7 +19,8 @@ OF_SPECS = {'augment', 'auto_augment', 'random_erase', 'normalise', 'mixup', 'cu
 TRAIN = ('steps', 'size', 'init', 'new_head', 'drop_last', 'tensorboard', 'max_alloc', 'class_weights',
          'constant_gradient')     # that a file has under these names alone
 RECORDS = ('format', 'kind', 'date', 'blanch', 'host', 'device_info', 'settings', 'classes', 'view', 'parameters',
-           'exact', 'steps_per_epoch', 'blocks', 'engines', 'class_names', 'class_weight', 'data_found')
+           'exact', 'steps_per_epoch', 'network_hash', 'blocks', 'engines', 'class_names', 'class_weight', 'data_found',
+           'ranks', 'mpi')
 
 
 def _read(path: Any) -> dict[str, Any]:
@@ -30,6 +32,10 @@ def _read(path: Any) -> dict[str, Any]:
         raise InputError('%s: %s' % (path, error)) from None
     if not isinstance(found, dict):
         raise InputError('%s: holds no settings by their names' % (path,))
+    if isinstance(found.get('format'), (int, float)) and found['format'] > FORMAT:
+        by = found.get('blanch')
+        raise InputError('%s has format %s, as Blanch %s writes it; this one reads up to format %d'
+                         % (path, found['format'], by.get('version') if isinstance(by, dict) else by, FORMAT))
     asked = found.get('settings')
     asked = {**found, **(asked if isinstance(asked, dict) else {})}
     known = {*NETWORK, *FIT, *TRAIN, *RECORDS}

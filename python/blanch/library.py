@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import collections
 import ctypes
-import ctypes.util
 import logging
 import os
 import signal
@@ -20,9 +19,11 @@ from typing import Any, Callable, Optional
 
 from . import errors, structs
 
-VERSION = '0.1.0'
+VERSION = '1.0.0'
 HERE = os.path.dirname(os.path.abspath(__file__))
-NAME = 'libblanch.dylib' if sys.platform == 'darwin' else 'libblanch.so'
+NAME, SYSTEM = 'libblanch.so', 'libblanch.so.' + VERSION.split('.')[0]
+if sys.platform == 'darwin':
+    NAME, SYSTEM = 'libblanch.dylib', 'libblanch.%s.dylib' % VERSION.split('.')[0]
 LOG = ctypes.CFUNCTYPE(None, c_void_p, c_char_p)
 OUT = POINTER(c_void_p)
 
@@ -105,7 +106,7 @@ def find() -> str:
     beside = os.path.join(HERE, NAME)
     if chosen or os.path.exists(beside):
         return chosen or beside
-    return ctypes.util.find_library('blanch') or NAME
+    return SYSTEM
 
 
 def load(path: str) -> ctypes.CDLL:
@@ -114,7 +115,10 @@ def load(path: str) -> ctypes.CDLL:
         loaded = ctypes.CDLL(path)
         version = loaded.blanch_version
     except OSError as error:
-        raise ImportError('%s: the library of Blanch cannot be loaded; BLANCH_LIBRARY says where it is' % error)
+        advice = 'BLANCH_LIBRARY says where it is'
+        if 'libOpenCL' in str(error):
+            advice = 'it needs an OpenCL loader (Debian: ocl-icd-libopencl1) and a driver'
+        raise ImportError('%s: the library of Blanch cannot be loaded; %s' % (error, advice))
     except AttributeError:
         raise ImportError('%s is no library of Blanch %s; BLANCH_LIBRARY says where one is' % (path, VERSION))
     version.restype = c_char_p

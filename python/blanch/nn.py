@@ -1,17 +1,17 @@
 """A network written as in torch.nn. Modules have PyTorch's names and arguments, and parameters get the names that
 PyTorch's state dict would have. A module's forward is run once, on a stand-in for the images, to write down the graph:
 
->>> from blanch import nn
->>> class Block(nn.Module):
-...     def __init__(self, width):
-...         self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
-...         self.bn = nn.BatchNorm2d(width)
-...     def forward(self, x):
-...         return nn.relu(self.bn(self.conv(x)) + x)
->>> net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), Block(16), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-...                     nn.Linear(16, 10))
->>> [node['name'] for node in net.describe((3, 32, 32))['graph'] if 'name' in node]
-['0', '1.conv', '1.bn', '4']
+    >>> from blanch import nn
+    >>> class Block(nn.Module):
+    ...     def __init__(self, width):
+    ...         self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+    ...         self.bn = nn.BatchNorm2d(width)
+    ...     def forward(self, x):
+    ...         return nn.relu(self.bn(self.conv(x)) + x)
+    >>> net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), Block(16), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ...                     nn.Linear(16, 10))
+    >>> [node['name'] for node in net.describe((3, 32, 32))['graph'] if 'name' in node]
+    ['0', '1.conv', '1.bn', '4']
 """
 from __future__ import annotations
 

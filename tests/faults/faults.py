@@ -67,12 +67,12 @@ CL_CODES = {  # what is plausible, in turn
     'clReleaseKernel': [-5, -6, -48]}
 FILE_CODES = {
     'write': [28, 5, 122, 0], 'fsync': [5, 28], 'rename': [5, 30, 28, 13], 'close': [5, 28],
-    'open64': [28, 13, 30, 24], 'open': [24, 13], 'fopen64': [13, 24, 30], 'fdopen': [12], 'mkdir': [28, 30, 13],
+    'open64': [28, 13, 30, 24], 'open': [24, 13], 'fopen64': [13, 24, 30], 'fdopen': [12],
     'fflush': [28, 5], 'fputs': [28, 5], 'fputc': [28], 'putc': [28], 'puts': [28], 'printf': [28], 'fprintf': [28],
     'vfprintf': [28], 'fclose': [5, 28], 'fwrite': [28, 0], 'fread': [5], 'fseek': [29], 'ftell': [29], 'unlink': [13],
     'remove': [13], 'mkstemp64': [28, 13, 30], 'opendir': [13, 24], 'readdir64': [5], 'scandir64': [12, 13],
     'renameat': [5, 28, 13], 'openat64': [28, 13, 30, 24], 'unlinkat': [13], 'fchmod': [1],
-    'mkdirat': [28, 13], 'pwrite64': [28, 5], 'fdopendir': [24], 'stat64': [13], 'lstat64': [13], 'fstat64': [5],
+    'mkdirat': [28, 30, 13], 'pwrite64': [28, 5], 'fdopendir': [24], 'stat64': [13], 'lstat64': [13], 'fstat64': [5],
     'flock': [37], 'ftruncate64': [5], 'disk': [28]}
 # Faults that once ended otherwise than promised: a sample has them all.
 ONCE = {('train', 'cl'): ['clCreateBuffer:1:-4', 'clCreateCommandQueue:1:-35', 'clFlush:2:-36', 'clGetDeviceInfo:3:-6',

@@ -23,7 +23,7 @@ def build(sanitizers):
     """The folder of the built targets."""
     folder = os.path.join(ROOT, 'build-fuzz-' + sanitizers.replace(',', '-'))
     if not os.path.exists(os.path.join(folder, 'build.ninja')):
-        subprocess.run(['meson', 'setup', '-Dfuzzing=true', '-Db_sanitize=' + sanitizers, '-Db_lundef=false',
+        subprocess.run(['meson', 'setup', '-Dlibfuzzer=true', '-Db_sanitize=' + sanitizers, '-Db_lundef=false',
                         '-Dbuildtype=debugoptimized', '-Dc_args=' + FLAGS, folder], cwd=ROOT, check=True,
                        env=dict(os.environ, CC='clang'), stdout=subprocess.DEVNULL)
     listed = subprocess.run(['ninja', '-C', folder, '-t', 'targets', 'all'], check=True, stdout=subprocess.PIPE,

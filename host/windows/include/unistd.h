@@ -1,0 +1,2 @@
+#include_next <unistd.h>
+#include "windows/posix.h"
