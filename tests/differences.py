@@ -279,6 +279,8 @@ def test_a_table_is_printed():
     blanch('report', a, '--csv', '-', '--json', status=2)
     blanch('report', a, '--out', '-', status=2)
     check(not os.path.exists(path('-')), 'a file called -')
+    blanch('report', a, '--out', 'both', '--csv', 'both', status=2)
+    check(not os.path.exists(path('both')), 'one file for both')
 
 
 if __name__ == '__main__':

@@ -1,12 +1,12 @@
 /* blanch export: a trained network for inference, everything folded, as ONNX and as safetensors. */
 #include "cli/common.h"
+#include "io/files.h"
 #include "cli/weights.h"
 #include "io/safetensors.h"
 #include "train/calibrate.h"
 #include "train/export.h"
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct export {
     struct bl_weights_options weights;
@@ -75,16 +75,11 @@ static int write(struct export *e, const struct bl_trained *t, struct bl_network
     return code;
 }
 
-static bool is_same_file(const char *a, const char *b) {
-    struct stat one, other;
-    return a && b && !stat(a, &one) && !stat(b, &other) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
-}
-
 /* What is read is not written over: a folded network trains no more as it did. */
 static int check_files(const struct export *e, const struct bl_trained *t) {
     const char *const from[] = {t->weights, e->weights.common.model}, *const to[] = {e->onnx, e->safetensors};
     for (int i = 0; i < 4; i++)
-        if (is_same_file(from[i / 2], to[i % 2]))
+        if (from[i / 2] && to[i % 2] && bl_same_file(from[i / 2], to[i % 2]))
             return bl_fail(BLANCH_EUSAGE, "%s is what is exported, and would be written over; name another file",
                            bl_shown(to[i % 2]));
     return 0;

@@ -2,6 +2,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "common.h"
+#include "io/files.h"
 #include "report/differ.h"
 #include "report/report.h"
 #include <stddef.h>
@@ -100,11 +101,6 @@ static int print_differences(const struct report *r) {
 
 /* --- what may be written over ----------------------------------------------------------------- */
 
-static bool is_same_file(const char *a, const char *b) {
-    struct stat one, other;
-    return !stat(a, &one) && !stat(b, &other) && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
-}
-
 /* It is there, and neither empty nor a page or table of a report; false also of devices and pipes. */
 static bool is_other_file(const char *path) {
     static const char *const starts[] = {"<!doctype html>", "batch,source,model,", "suite,counts,"};
@@ -121,15 +117,15 @@ static bool is_other_file(const char *path) {
 
 /* The file is what PATH names, or lies in that folder. */
 static bool is_within(const char *file, const char *path) {
-    bool within = is_same_file(file, path);
+    bool within = bl_same_file(file, path);
     char *folder = bl_format("%s", file);
     for (size_t length = folder ? strlen(folder) : 0; length && !within; length--) {
         if (!strchr(bl_separators, folder[length - 1])) continue;
         folder[length] = 0;
-        within = is_same_file(folder, path);
+        within = bl_same_file(folder, path);
     }
     free(folder);
-    return within || (bl_path_is_name(file) && is_same_file(".", path));
+    return within || (bl_path_is_name(file) && bl_same_file(".", path));
 }
 
 /* A page beside a run's files may be written anew; its documents, logs and weights may not. */
@@ -150,6 +146,8 @@ static int check_targets(const struct report *r, char **paths, int count) {
     if (is_output(r->out)) return bl_fail(BLANCH_EUSAGE, "--out takes the name of a file; the page is not printed");
     if (is_output(r->csv) && r->json)
         return bl_fail(BLANCH_EUSAGE, "--csv - and --json are both for standard output: give one");
+    if (r->out && r->csv && (!strcmp(r->out, r->csv) || bl_same_file(r->out, r->csv)))
+        return bl_fail(BLANCH_EUSAGE, "--out and --csv are both %s: give two files", bl_shown(r->out));
     int code = check_target("out", r->out, paths, count);
     return code || is_output(r->csv) ? code : check_target("csv", r->csv, paths, count);
 }

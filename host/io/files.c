@@ -87,6 +87,14 @@ int bl_file_read_beside(const char *path, const char *name, char **data, size_t 
     return code;
 }
 
+/* Windows numbers no files: there one name is one file. */
+bool bl_same_file(const char *a, const char *b) {
+    struct stat one, other;
+    if (stat(a, &one) || stat(b, &other)) return false;
+    if (!one.st_ino && !other.st_ino) return !strcmp(a, b);
+    return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 bool bl_path_exists(const char *path) {
     struct stat status;
     return !stat(path, &status) || (errno != ENOENT && errno != ENOTDIR);

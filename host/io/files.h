@@ -14,6 +14,7 @@ int bl_file_read(const char *path, char **data, size_t *size);
 int bl_file_read_beside(const char *path, const char *name, char **data, size_t *size);
 int bl_file_write(const char *path, const void *data, size_t size);  // atomically, as bl_replace; BLANCH_EIO
 bool bl_path_exists(const char *path);                               // or cannot be looked at, which opening it tells
+bool bl_same_file(const char *a, const char *b);                     // both are there, and are one
 int bl_make_dirs(const char *path);                                  // like mkdir -p; BLANCH_EIO
 int bl_json_read(const char *path, cJSON **json);                    // BLANCH_EINPUT, of more than 256 MiB too
 int bl_json_read_given(const char *path, cJSON **json);              // of a path of the command line: a pipe too
