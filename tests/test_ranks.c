@@ -123,7 +123,7 @@ static void train(struct bl_graph *graph, int first, int count, int steps) {
 /* --- the test --------------------------------------------------------------------------------- */
 
 struct part {
-    struct rank rank;
+    struct rank rank, apart;
     struct bl_staged *staged;
     struct blanch_device *dev;
     struct bl_graph *graph;
@@ -150,14 +150,21 @@ static double difference(struct bl_param *p, struct bl_param *q) {
     return worst / largest;
 }
 
-/* Ranks of a network of their own, trained together. */
-static void train_parts(struct part part[RANKS], struct room *room, enum blanch_norm norm, int refresh, int steps) {
+/* Ranks of a network of their own, trained together; they meet in the second room for what is summed meanwhile, or,
+ * where there is none, in the first. */
+static void train_parts(struct part part[RANKS], struct room room[2], enum blanch_norm norm, int refresh, int steps,
+                        bool meanwhile) {
     pthread_t thread[RANKS];
-    memset(room, 0, sizeof *room);
-    pthread_barrier_init(&room->barrier, NULL, RANKS);
+    for (int i = 0; i < 2; i++) {
+        memset(&room[i], 0, sizeof room[i]);
+        pthread_barrier_init(&room[i].barrier, NULL, RANKS);
+    }
     for (int k = 0; k < RANKS; k++) {
-        part[k] = (struct part){.rank = {room, k}};
-        const struct blanch_collectives host = {sizeof host, k, RANKS, &part[k].rank, gather, exchange, spread};
+        part[k] = (struct part){.rank = {&room[0], k}, .apart = {&room[1], k}};
+        const struct blanch_collectives other = {sizeof other, k,        RANKS,  &part[k].apart,
+                                                 gather,       exchange, spread, NULL};
+        const struct blanch_collectives host = {sizeof host, k,        RANKS,  &part[k].rank,
+                                                gather,      exchange, spread, meanwhile ? &other : NULL};
         check(bl_staged_open(&part[k].staged, &host));
         check(blanch_device_open(&part[k].dev, NULL, 0));
         part[k].graph = make(part[k].dev, k ? BATCH - FIRST : FIRST, norm, refresh);
@@ -169,21 +176,21 @@ static void train_parts(struct part part[RANKS], struct room *room, enum blanch_
     for (int k = 0; k < RANKS; k++) pthread_join(thread[k], NULL);
 }
 
-static void free_parts(struct part part[RANKS], struct room *room) {
+static void free_parts(struct part part[RANKS], struct room room[2]) {
     for (int k = 0; k < RANKS; k++)
         bl_graph_free(part[k].graph), bl_staged_close(part[k].staged), blanch_device_close(part[k].dev);
-    pthread_barrier_destroy(&room->barrier);
+    for (int i = 0; i < 2; i++) pthread_barrier_destroy(&room[i].barrier);
 }
 
 /* refresh: 0, or steps between two refreshes, which begin after 20 exact steps. */
 static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) {
-    struct room room;
+    struct room room[2];
     struct part part[RANKS];
     const int steps = refresh ? 23 : STEPS;
     struct bl_graph *whole = make(device, BATCH, norm, refresh);
     train(whole, 0, BATCH, steps);
-    train_parts(part, &room, norm, refresh, steps);
-    assert_true(room.gathers >= steps); // a group of gradients at least
+    train_parts(part, room, norm, refresh, steps, false);
+    assert_true(room[0].gathers >= steps); // a group of gradients at least
     for (int i = 0; i < bl_graph_params(whole); i++) {
         struct bl_param *p = bl_graph_param(whole, i);
         for (int k = 0; k < RANKS && !p->counter; k++) {
@@ -192,7 +199,7 @@ static void compare_ranks(enum blanch_norm norm, int refresh, double tolerance) 
         }
     }
     bl_graph_free(whole);
-    free_parts(part, &room);
+    free_parts(part, room);
 }
 
 static void test_batch_norm(void **state) {
@@ -230,16 +237,16 @@ static uint64_t hash_of(const struct bl_graph *graph) {
 
 /* Where features are many ranks divide the rows of weights, forwards and backwards. */
 static void test_divided_folding(void **state) {
-    struct room room;
+    struct room room[2];
     struct part part[RANKS];
     int exchanges[2];
     if (!device) skip();
     width = block = 24;
     for (int way = 0; way < 2; way++) {
         setenv("BLANCH_ROOTS", way ? "divided" : "whole", 1);
-        train_parts(part, &room, BLANCH_ND, 0, 1);
-        exchanges[way] = room.exchanges;
-        free_parts(part, &room);
+        train_parts(part, room, BLANCH_ND, 0, 1, false);
+        exchanges[way] = room[0].exchanges;
+        free_parts(part, room);
     }
     compare_ranks(BLANCH_ND, 0, 1e-3);
     unsetenv("BLANCH_ROOTS");
@@ -254,16 +261,31 @@ static void test_divided_roots(void **state) {
     if (!device) skip();
     for (int way = 0; way < 2; way++) {
         struct part part[RANKS];
-        struct room room;
+        struct room room[2];
         setenv("BLANCH_ROOTS", way ? "divided" : "whole", 1);
-        train_parts(part, &room, BLANCH_ND, 0, STEPS);
-        hash[way] = hash_of(part[1].graph), gathers[way] = room.gathers;
-        free_parts(part, &room);
+        train_parts(part, room, BLANCH_ND, 0, STEPS, false);
+        hash[way] = hash_of(part[1].graph), gathers[way] = room[0].gathers;
+        free_parts(part, room);
     }
     unsetenv("BLANCH_ROOTS");
     assert_true(hash[0] == hash[1]);
     enum { PRODUCTS = 6 * (4 + 3) }; // of four layers' roots, and of the gradients of all but the first
     if (blanch_device_info(device)->kind == BLANCH_CPU) assert_true(gathers[1] >= gathers[0] + PRODUCTS * STEPS);
+}
+
+/* Gradients that are summed by a table of their own, while layers exchange statistics, are the same bits. */
+static void test_meanwhile(void **state) {
+    uint64_t hash[2];
+    if (!device) skip();
+    for (int way = 0; way < 2; way++) {
+        struct part part[RANKS];
+        struct room room[2];
+        train_parts(part, room, BLANCH_ND, 0, STEPS, way);
+        hash[way] = hash_of(part[1].graph);
+        assert_int_equal(room[1].gathers > 0, way);
+        free_parts(part, room);
+    }
+    assert_true(hash[0] == hash[1]);
 }
 
 /* --- every operation with statistics ------------------------------------------------------------ */
@@ -447,6 +469,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_deconvolution),
         cmocka_unit_test(test_reused_deconvolution),
         cmocka_unit_test(test_divided_roots),
+        cmocka_unit_test(test_meanwhile),
         cmocka_unit_test(test_operations),
     };
     int failed = open_test_device(&device);

@@ -147,6 +147,22 @@ int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host) {
     return pass(mem->dev, error, event, "read", bytes);
 }
 
+int bl_mem_map(struct bl_mem *mem, size_t offset, size_t bytes, void **at) {
+    int code = within(mem, offset, bytes, "a map");
+    if (code) return code;
+    cl_int error;
+    cl_event event, *want = event_of(mem->dev, &event);
+    *at = clEnqueueMapBuffer(mem->dev->queue, mem->raw, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, offset, bytes, 0, NULL,
+                             want, &error);
+    return pass(mem->dev, error, event, "map", bytes);
+}
+
+int bl_mem_unmap(struct bl_mem *mem, void *at) {
+    cl_event event, *want = event_of(mem->dev, &event);
+    cl_int error = clEnqueueUnmapMemObject(mem->dev->queue, mem->raw, at, 0, NULL, want);
+    return pass(mem->dev, error, event, "unmap", 0);
+}
+
 int bl_mem_write_later(struct bl_mem *mem, size_t offset, size_t bytes, const void *host, struct bl_event **event) {
     cl_event raw = NULL;
     int code = within(mem, offset, bytes, "a write");

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <mpi.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +19,15 @@ enum { LOOKS = 200 }; // before the first rest
 static const double shortest_rest = 20e-6, longest_rest = 500e-6, look_around = 0.02, patience = 600;
 static const double farewell = 60, last_words = 10, answers = 5; // seconds that others are waited for at the end
 
+struct lane { // calls of two of them may be under way together, from two threads
+    struct mpi *mpi;
+    MPI_Comm comm;
+};
 struct mpi {
-    MPI_Comm comm, apart;                      // of the collectives; of failures
+    struct lane now, meanwhile; // of the collectives
+    struct blanch_collectives background;
+    pthread_mutex_t lock;                      // MPI is called by one thread at a time
+    MPI_Comm apart;                            // of failures
     int lowest;                                // rank that has told of a failure
     int rank, ranks, failed_rank, failed_code; // the first failure that was told of; 0: none
     double timeout;
@@ -27,7 +36,7 @@ struct mpi {
     bool said_here, *hangs; // this rank has answered; (ranks) those that have not: NULL
     struct bl_rank *table;  // (ranks)
     int *member;            // (members) ranks that take part; NULL: all
-    int members;
+    int members, member_rank;
     bool watches, left; // processes of this host, by their number; this rank takes no part
 };
 
@@ -124,63 +133,76 @@ static int check(struct mpi *m, double waited) {
     return bl_fail(BLANCH_EDEVICE, "the other ranks were waited for %.0f s: one of them hangs", m->timeout);
 }
 
-static int wait_for(struct mpi *m, MPI_Request *request, const char *what) {
+/* error: of what has begun the request, by a thread that has the lock, and has it no longer. */
+static int wait_for(struct lane *lane, int error, MPI_Request *request, const char *what) {
+    struct mpi *m = lane->mpi;
     const double start = bl_now();
     double looked = start, now, pause = shortest_rest;
-    int code = 0, done = 0;
+    int code = error ? mpi_fail(error, what) : 0, done = 0;
     for (int looks = 0; !code; looks++) {
-        const int error = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        error = MPI_Test(request, &done, MPI_STATUS_IGNORE);
         if (error) code = mpi_fail(error, what);
         if (error || done) break;
         if (atomic_load(&m->given_up)) code = bl_fail(BLANCH_EDEVICE, "this rank has given up");
-        if (looks < LOOKS) continue;
-        rest(pause);
+        pthread_mutex_unlock(&m->lock);
+        if (looks >= LOOKS) rest(pause);
+        pthread_mutex_lock(&m->lock);
         now = bl_now();
         if (now - start > 0.05 && pause < longest_rest) pause *= 2;
-        if (now - looked < look_around) continue;
+        if (looks < LOOKS || now - looked < look_around) continue;
         looked = now;
         if (!code) code = check(m, now - start);
     }
     m->abandoned |= !done;
     if (code) say_here(m);
+    pthread_mutex_unlock(&m->lock);
     return code;
 }
 
 /* --- the collectives ---------------------------------------------------------------------------- */
 
-static int may_begin(struct mpi *m, size_t bytes) {
-    if (atomic_load(&m->given_up) || m->failed_code) return say_here(m), bl_fail(BLANCH_EDEVICE, "a rank has failed");
-    if (bytes <= INT_MAX) return 0;
-    return bl_fail(BLANCH_ELIMIT, "%zu bytes between two ranks are more than MPI takes at once", bytes);
+/* Takes the lock, but where it fails. */
+static int begin(struct lane *lane, size_t bytes) {
+    struct mpi *m = lane->mpi;
+    int code = 0;
+    if (bytes > INT_MAX)
+        return bl_fail(BLANCH_ELIMIT, "%zu bytes between two ranks are more than MPI takes at once", bytes);
+    pthread_mutex_lock(&m->lock);
+    if (atomic_load(&m->given_up) || m->failed_code) {
+        say_here(m);
+        pthread_mutex_unlock(&m->lock);
+        code = bl_fail(BLANCH_EDEVICE, "a rank has failed");
+    }
+    return code;
 }
 
 static int gather(void *context, const void *own, size_t bytes, void *all) {
-    struct mpi *m = context;
+    struct lane *lane = context;
     MPI_Request request;
-    int code = may_begin(m, bytes);
+    int code = begin(lane, bytes);
     if (code) return code;
-    const int error = MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, m->comm, &request);
-    return error ? mpi_fail(error, "gathering") : wait_for(m, &request, "gathering");
+    const int error = MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, lane->comm, &request);
+    return wait_for(lane, error, &request, "gathering");
 }
 
 static int exchange(void *context, const void *from, size_t bytes, void *to) {
-    struct mpi *m = context;
+    struct lane *lane = context;
     MPI_Request request;
-    int code = may_begin(m, bytes);
+    int code = begin(lane, bytes);
     if (code) return code;
-    const int error = MPI_Ialltoall(from, (int)bytes, MPI_BYTE, to, (int)bytes, MPI_BYTE, m->comm, &request);
-    return error ? mpi_fail(error, "exchanging") : wait_for(m, &request, "exchanging");
+    const int error = MPI_Ialltoall(from, (int)bytes, MPI_BYTE, to, (int)bytes, MPI_BYTE, lane->comm, &request);
+    return wait_for(lane, error, &request, "exchanging");
 }
 
 static int spread(void *context, void *values, size_t bytes, int root) {
-    struct mpi *m = context;
+    struct lane *lane = context;
     MPI_Request request;
     int code = 0;
     for (size_t at = 0; at < bytes && !code; at += INT_MAX / 2) {
         const size_t here = bytes - at < INT_MAX / 2 ? bytes - at : INT_MAX / 2;
-        if ((code = may_begin(m, here))) break;
-        const int error = MPI_Ibcast((char *)values + at, (int)here, MPI_BYTE, root, m->comm, &request);
-        code = error ? mpi_fail(error, "spreading") : wait_for(m, &request, "spreading");
+        if ((code = begin(lane, here))) break;
+        const int error = MPI_Ibcast((char *)values + at, (int)here, MPI_BYTE, root, lane->comm, &request);
+        code = wait_for(lane, error, &request, "spreading");
     }
     return code;
 }
@@ -205,7 +227,7 @@ static int meet(struct mpi *m) {
     struct bl_rank own = {.pid = (int)getpid()};
     if (gethostname(own.host, sizeof own.host - 1)) snprintf(own.host, sizeof own.host, "rank%d", m->rank);
     m->table = bl_calloc((size_t)m->ranks, sizeof *m->table);
-    int code = m->table ? gather(m, &own, sizeof own, m->table) : BLANCH_ENOMEM;
+    int code = m->table ? gather(&m->now, &own, sizeof own, m->table) : BLANCH_ENOMEM;
     for (int k = 0; k < m->ranks && !code; k++)
         for (int j = 0; j < k; j++) m->table[k].local += !strcmp(m->table[j].host, m->table[k].host);
     if (code) return code;
@@ -240,13 +262,16 @@ static int open_on(struct mpi **made, MPI_Comm comm, double timeout) {
     int code = check_threads();
     struct mpi *m = *made = code ? NULL : bl_calloc(1, sizeof *m);
     if (!m) return code ? code : BLANCH_ENOMEM;
-    m->comm = m->apart = MPI_COMM_NULL;
+    m->now = m->meanwhile = (struct lane){m, MPI_COMM_NULL};
+    m->apart = MPI_COMM_NULL;
     m->timeout = timeout > 0 ? timeout : patience;
     atomic_init(&m->given_up, false);
-    code = duplicate(comm, &m->comm);
+    pthread_mutex_init(&m->lock, NULL);
+    code = duplicate(comm, &m->now.comm);
+    if (!code) code = duplicate(comm, &m->meanwhile.comm);
     if (!code) code = duplicate(comm, &m->apart);
-    int error = code ? 0 : MPI_Comm_rank(m->comm, &m->rank);
-    if (!code && !error) error = MPI_Comm_size(m->comm, &m->ranks);
+    int error = code ? 0 : MPI_Comm_rank(m->now.comm, &m->rank);
+    if (!code && !error) error = MPI_Comm_size(m->now.comm, &m->ranks);
     if (error) return mpi_fail(error, "counting the ranks");
     return code ? code : meet(m);
 }
@@ -254,16 +279,25 @@ static int open_on(struct mpi **made, MPI_Comm comm, double timeout) {
 static void close_on(struct mpi *m) {
     int ended = 0;
     if (!m) return;
+    MPI_Comm *const all[] = {&m->apart, &m->meanwhile.comm, &m->now.comm};
     MPI_Finalized(&ended);
-    if (!ended && !m->abandoned && m->apart != MPI_COMM_NULL) MPI_Comm_free(&m->apart);
-    if (!ended && !m->abandoned && m->comm != MPI_COMM_NULL) MPI_Comm_free(&m->comm);
+    for (int i = 0; i < (int)BL_COUNT(all) && !ended && !m->abandoned; i++)
+        if (*all[i] != MPI_COMM_NULL) MPI_Comm_free(all[i]);
+    pthread_mutex_destroy(&m->lock);
     free(m->table), free(m->member), free(m->hangs);
     free(m);
 }
 
-static struct blanch_collectives table_of(struct mpi *m) {
+static struct blanch_collectives lane_of(struct lane *lane, const struct blanch_collectives *meanwhile) {
+    const struct mpi *m = lane->mpi;
+    const int rank = m->member ? m->member_rank : m->rank, ranks = m->member ? m->members : m->ranks;
     return (struct blanch_collectives){
-        sizeof(struct blanch_collectives), m->rank, m->ranks, m, gather, exchange, spread};
+        sizeof(struct blanch_collectives), rank, ranks, lane, gather, exchange, spread, meanwhile};
+}
+
+static struct blanch_collectives table_of(struct mpi *m) {
+    m->background = lane_of(&m->meanwhile, NULL);
+    return lane_of(&m->now, &m->background);
 }
 
 /* --- for programs that have MPI ----------------------------------------------------------------- */
@@ -271,18 +305,20 @@ static struct blanch_collectives table_of(struct mpi *m) {
 int blanch_collectives_mpi(struct blanch_collectives *all, const void *communicator, double timeout) {
     struct mpi *m = NULL;
     if (!all || !communicator) return bl_fail(BLANCH_EUSAGE, "blanch_collectives_mpi: NULL is given");
-    const size_t size = all->size;
-    if (size < sizeof *all) return bl_fail(BLANCH_EUSAGE, "struct blanch_collectives has size %zu", size);
+    const size_t size = all->size, known = size < sizeof *all ? size : sizeof *all;
+    if (size < offsetof(struct blanch_collectives, meanwhile))
+        return bl_fail(BLANCH_EUSAGE, "struct blanch_collectives has size %zu", size);
     int code = open_on(&m, *(const MPI_Comm *)communicator, timeout);
     if (code) return close_on(m), code;
-    *all = table_of(m);
+    const struct blanch_collectives table = table_of(m);
+    memcpy(all, &table, known);
     all->size = size;
     return 0;
 }
 
 void blanch_collectives_mpi_free(struct blanch_collectives *all) {
     if (!all || !all->context) return;
-    close_on(all->context);
+    close_on(((struct lane *)all->context)->mpi);
     all->context = NULL;
 }
 
@@ -305,7 +341,7 @@ const char *const *bl_ranks_starter_options(void) {
 }
 
 static struct mpi *of(const struct bl_ranks *ranks) {
-    return ranks->all.context;
+    return ((struct lane *)ranks->all.context)->mpi;
 }
 
 /* MPICH's mpiexec tells the others of a rank that is gone by SIGUSR1, which ends a process that takes no note. They see
@@ -338,7 +374,7 @@ int bl_ranks_open(struct bl_ranks **ranks, double timeout) {
 int bl_ranks_describe(struct bl_ranks *r, const char *device) {
     struct bl_rank own = *r->own;
     snprintf(own.device, sizeof own.device, "%s", device);
-    return gather(of(r), &own, sizeof own, of(r)->table);
+    return gather(&of(r)->now, &own, sizeof own, of(r)->table);
 }
 
 const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank) {
@@ -346,22 +382,29 @@ const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank) {
     return &m->table[m->member ? m->member[rank] : rank];
 }
 
+static int keep_on(struct lane *lane, bool left) {
+    MPI_Comm kept = MPI_COMM_NULL;
+    int error = MPI_Comm_split(lane->comm, left ? MPI_UNDEFINED : 0, lane->mpi->rank, &kept);
+    if (!error) error = MPI_Comm_free(&lane->comm);
+    if (!error && !left) error = MPI_Comm_set_errhandler(kept, MPI_ERRORS_RETURN);
+    lane->comm = kept;
+    return error ? mpi_fail(error, "leaving ranks out") : 0;
+}
+
 int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left) {
     struct mpi *m = of(ranks);
-    MPI_Comm kept = MPI_COMM_NULL;
     *left = !keep[m->rank];
     if (!(m->member = bl_calloc((size_t)m->ranks, sizeof *m->member))) return BLANCH_ENOMEM;
-    int error = MPI_Comm_split(m->comm, *left ? MPI_UNDEFINED : 0, m->rank, &kept);
-    if (!error) error = MPI_Comm_free(&m->comm);
-    if (!error && !*left) error = MPI_Comm_set_errhandler(kept, MPI_ERRORS_RETURN);
-    if (error) return mpi_fail(error, "leaving ranks out");
-    m->comm = kept, m->left = *left;
+    int code = keep_on(&m->now, *left);
+    if (!code) code = keep_on(&m->meanwhile, *left);
+    if (code) return code;
+    m->left = *left;
     for (int k = 0; k < m->ranks; k++) {
-        if (k == m->rank && keep[k]) ranks->rank = m->members;
+        if (k == m->rank && keep[k]) m->member_rank = m->members;
         if (keep[k]) m->member[m->members++] = k;
     }
-    ranks->ranks = m->members;
-    ranks->all.rank = ranks->rank, ranks->all.ranks = ranks->ranks;
+    ranks->rank = m->member_rank, ranks->ranks = m->members;
+    ranks->all = table_of(m);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* Sums over ranks, in the ranks' order whatever MPI would choose: the same ranks give the same bits. Of many values
  * each rank adds up a block of its own, which all then get; few are sent to everybody. What was begun is summed by a
- * thread meanwhile; other calls wait for it, so that all ranks make them in the same order. */
+ * thread meanwhile, by a table of its own; where there is none other calls wait for it, so that all ranks make them in
+ * the same order. */
 #include "dist/staged.h"
 #include "graph/phase.h"
 #include <pthread.h>
@@ -18,11 +19,18 @@ struct sum { // that was begun
     bool done;
 };
 
-struct bl_staged {
-    struct bl_collectives table;
+struct lane { // of one thread
     struct blanch_collectives host;
     void *room; // of exchanges
     size_t room_bytes;
+    double seconds; // under way
+    uint64_t bytes; // sent
+};
+
+struct bl_staged {
+    struct bl_collectives table;
+    struct lane now, meanwhile;
+    bool apart; // meanwhile has a table of its own
     float *staging;
     size_t staging_capacity;
     struct sum *sums;
@@ -33,17 +41,17 @@ struct bl_staged {
     pthread_cond_t changed;
     int code; // of the thread
     char *message;
-    struct bl_traffic traffic;
+    double waited; // seconds
 };
 
 /* --- sums on the host --------------------------------------------------------------------------- */
 
-static int room_of(struct bl_staged *s, size_t bytes) {
-    return bl_grow(&s->room, &s->room_bytes, bytes, 1);
+static int room_of(struct lane *lane, size_t bytes) {
+    return bl_grow(&lane->room, &lane->room_bytes, bytes, 1);
 }
 
 static size_t padded(const struct bl_staged *s, int64_t count) {
-    const size_t ranks = (size_t)s->host.ranks;
+    const size_t ranks = (size_t)s->table.ranks;
     return ((size_t)count + ranks - 1) / ranks * ranks;
 }
 
@@ -56,36 +64,37 @@ static void add_up(float *sums, const float *parts, size_t count, int ranks) {
     }
 }
 
-static int sum_few(struct bl_staged *s, float *values, int64_t count) {
-    const struct blanch_collectives *h = &s->host;
+static int sum_few(struct lane *lane, float *values, int64_t count) {
+    const struct blanch_collectives *h = &lane->host;
     const size_t bytes = (size_t)count * sizeof *values;
-    int code = room_of(s, bytes * (size_t)h->ranks);
-    if (!code) code = h->gather(h->context, values, bytes, s->room);
+    int code = room_of(lane, bytes * (size_t)h->ranks);
+    if (!code) code = h->gather(h->context, values, bytes, lane->room);
     if (code) return code;
-    add_up(values, s->room, (size_t)count, h->ranks);
-    s->traffic.bytes += bytes * (size_t)(h->ranks - 1);
+    add_up(values, lane->room, (size_t)count, h->ranks);
+    lane->bytes += bytes * (size_t)(h->ranks - 1);
     return 0;
 }
 
-/* values has room for the padding. */
-static int sum_many(struct bl_staged *s, float *values, int64_t count) {
-    const struct blanch_collectives *h = &s->host;
-    const size_t all = padded(s, count), block = all / (size_t)h->ranks, bytes = block * sizeof *values;
+/* values has room for so many in all. */
+static int sum_many(struct lane *lane, float *values, int64_t count, size_t all) {
+    const struct blanch_collectives *h = &lane->host;
+    const size_t block = all / (size_t)h->ranks, bytes = block * sizeof *values;
     memset(values + count, 0, (all - (size_t)count) * sizeof *values);
-    int code = room_of(s, (all + block) * sizeof *values);
+    int code = room_of(lane, (all + block) * sizeof *values);
     if (code) return code;
-    float *parts = s->room, *own = parts + all;
+    float *parts = lane->room, *own = parts + all;
     code = h->exchange(h->context, values, bytes, parts);
     if (code) return code;
     add_up(own, parts, block, h->ranks);
-    s->traffic.bytes += 2 * bytes * (size_t)(h->ranks - 1);
+    lane->bytes += 2 * bytes * (size_t)(h->ranks - 1);
     return h->gather(h->context, own, bytes, values);
 }
 
-static int sum_values(struct bl_staged *s, float *values, int64_t count) {
+/* values has room for the padding. */
+static int sum_values(struct bl_staged *s, struct lane *lane, float *values, int64_t count) {
     const double start = bl_now();
-    int code = count <= FEW ? sum_few(s, values, count) : sum_many(s, values, count);
-    s->traffic.seconds += bl_now() - start;
+    int code = count <= FEW ? sum_few(lane, values, count) : sum_many(lane, values, count, padded(s, count));
+    lane->seconds += bl_now() - start;
     return code;
 }
 
@@ -94,7 +103,7 @@ static int sum_values(struct bl_staged *s, float *values, int64_t count) {
 static int sum_begun(struct bl_staged *s, struct sum *sum) {
     struct bl_event **const events[] = {&sum->event};
     int code = bl_await(sum->dev, events, 1);
-    return code ? code : sum_values(s, sum->values, sum->floats.count);
+    return code ? code : sum_values(s, &s->meanwhile, sum->values, sum->floats.count);
 }
 
 static void *work(void *argument) {
@@ -125,7 +134,7 @@ static int wait_for(struct bl_staged *s, size_t done) {
     while (s->taken < done) pthread_cond_wait(&s->changed, &s->lock);
     const int code = s->code;
     pthread_mutex_unlock(&s->lock);
-    s->traffic.waited += bl_now() - start;
+    s->waited += bl_now() - start;
     return code ? bl_fail(code, "%s", s->message ? s->message : blanch_error_text(code)) : 0;
 }
 
@@ -175,61 +184,81 @@ static int finish(void *context, bool drop) {
 
 /* --- what is waited for ------------------------------------------------------------------------- */
 
-/* Those begun come first. */
 static int enter(struct bl_staged *s, double *start) {
-    int code = s->begun ? wait_for(s, s->begun) : 0;
+    int code = s->begun && !s->apart ? wait_for(s, s->begun) : 0; // those begun come first
     *start = bl_now();
     return code;
 }
 
 static void leave(struct bl_staged *s, double start) {
-    s->traffic.waited += bl_now() - start;
+    s->waited += bl_now() - start;
 }
 
-static int stage(struct bl_staged *s, const struct bl_floats *f) {
-    int code = bl_grow((void **)&s->staging, &s->staging_capacity, padded(s, f->count), sizeof *s->staging);
-    return code ? code
-                : bl_mem_read(f->mem, (size_t)f->offset * sizeof(float), (size_t)f->count * sizeof(float), s->staging);
+/* Floats of the device, for the host: where they are, or staged. */
+struct view {
+    struct bl_mem *mem;
+    size_t offset, bytes;
+    float *values;
+    bool mapped;
+};
+
+/* With room for so many floats. */
+static int look(struct bl_staged *s, struct blanch_device *dev, const struct bl_floats *f, size_t room,
+                struct view *view) {
+    const size_t offset = (size_t)f->offset * sizeof(float), bytes = (size_t)f->count * sizeof(float);
+    void *at = NULL;
+    *view =
+        (struct view){f->mem, offset, bytes, NULL, blanch_device_info(dev)->unified_memory && room <= (size_t)f->count};
+    int code = view->mapped ? bl_mem_map(f->mem, offset, bytes, &at)
+                            : bl_grow((void **)&s->staging, &s->staging_capacity, room, sizeof *s->staging);
+    view->values = view->mapped ? at : s->staging;
+    return code || view->mapped ? code : bl_mem_read(f->mem, offset, bytes, s->staging);
 }
 
-static int unstage(struct bl_staged *s, const struct bl_floats *f) {
-    return bl_mem_write(f->mem, (size_t)f->offset * sizeof(float), (size_t)f->count * sizeof(float), s->staging);
+/* code: of what was done with them. changed: they are others now. */
+static int put_back(const struct view *view, int code, bool changed) {
+    int own = view->mapped && view->values        ? bl_mem_unmap(view->mem, view->values)
+              : changed && !view->mapped && !code ? bl_mem_write(view->mem, view->offset, view->bytes, view->values)
+                                                  : 0;
+    return code ? code : own;
 }
 
-static int sum_staged(struct bl_staged *s, const struct bl_floats *f) {
+static int sum_staged(struct bl_staged *s, struct blanch_device *dev, const struct bl_floats *f) {
     double start;
-    int code = stage(s, f);
+    struct view view;
+    int code = look(s, dev, f, f->count <= FEW ? (size_t)f->count : padded(s, f->count), &view);
     if (!code) code = enter(s, &start);
-    if (!code) code = sum_values(s, s->staging, f->count);
-    if (code) return code;
-    leave(s, start);
-    return unstage(s, f);
+    if (!code) code = sum_values(s, &s->now, view.values, f->count);
+    if (!code) leave(s, start);
+    return put_back(&view, code, true);
 }
 
-static int spread_staged(struct bl_staged *s, const struct bl_floats *f, int root) {
+static int spread_staged(struct bl_staged *s, struct blanch_device *dev, const struct bl_floats *f, int root) {
     const size_t bytes = (size_t)f->count * sizeof(float);
     double start;
-    int code = stage(s, f);
+    struct view view;
+    int code = look(s, dev, f, (size_t)f->count, &view);
     if (!code) code = enter(s, &start);
-    if (!code) code = s->host.spread(s->host.context, s->staging, bytes, root);
-    if (code) return code;
-    if (s->host.rank == root) s->traffic.bytes += bytes * (size_t)(s->host.ranks - 1);
-    s->traffic.seconds += bl_now() - start;
-    leave(s, start);
-    return s->host.rank == root ? 0 : unstage(s, f);
+    if (!code) code = s->now.host.spread(s->now.host.context, view.values, bytes, root);
+    if (!code) {
+        if (s->table.rank == root) s->now.bytes += bytes * (size_t)(s->table.ranks - 1);
+        s->now.seconds += bl_now() - start;
+        leave(s, start);
+    }
+    return put_back(&view, code, s->table.rank != root);
 }
 
 /* Transfers count to the phase, in the layer that asks. */
 static int sum(void *context, struct blanch_device *dev, const struct bl_floats *f) {
     const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
-    int code = sum_staged(context, f);
+    int code = sum_staged(context, dev, f);
     bl_tag_phase(dev, phase);
     return code;
 }
 
 static int spread(void *context, struct blanch_device *dev, const struct bl_floats *f, int root) {
     const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
-    int code = spread_staged(context, f, root);
+    int code = spread_staged(context, dev, f, root);
     bl_tag_phase(dev, phase);
     return code;
 }
@@ -237,82 +266,111 @@ static int spread(void *context, struct blanch_device *dev, const struct bl_floa
 static int gather_bytes(struct bl_staged *s, const void *own, size_t bytes, void *all) {
     double start;
     int code = enter(s, &start);
-    if (!code) code = s->host.gather(s->host.context, own, bytes, all);
+    if (!code) code = s->now.host.gather(s->now.host.context, own, bytes, all);
     if (code) return code;
-    s->traffic.bytes += bytes * (size_t)(s->host.ranks - 1);
-    s->traffic.seconds += bl_now() - start;
+    s->now.bytes += bytes * (size_t)(s->now.host.ranks - 1);
+    s->now.seconds += bl_now() - start;
     leave(s, start);
     return 0;
 }
 
-static int gather_staged(struct bl_staged *s, const struct bl_floats *own, struct bl_mem *all) {
-    const size_t bytes = (size_t)own->count * sizeof(float), ranks = (size_t)s->host.ranks;
-    int code = stage(s, own);
-    if (!code && s->begun) code = wait_for(s, s->begun); // the thread has the room until then
-    if (!code) code = room_of(s, bytes * ranks);
-    if (!code) code = gather_bytes(s, s->staging, bytes, s->room);
-    return code ? code : bl_mem_write(all, 0, bytes * ranks, s->room);
+static int gather_staged(struct bl_staged *s, struct blanch_device *dev, const struct bl_floats *own,
+                         struct bl_mem *all) {
+    const size_t bytes = (size_t)own->count * sizeof(float), whole = bytes * (size_t)s->table.ranks;
+    struct view view;
+    void *to = NULL;
+    int code = look(s, dev, own, (size_t)own->count, &view);
+    const bool maps = view.mapped && !code;
+    if (!code) code = maps ? bl_mem_map(all, 0, whole, &to) : room_of(&s->now, whole);
+    if (!code) code = gather_bytes(s, view.values, bytes, maps ? to : s->now.room);
+    const int unmapped = to ? bl_mem_unmap(all, to) : 0;
+    if (!code) code = unmapped;
+    if (!code && !maps) code = bl_mem_write(all, 0, whole, s->now.room);
+    return put_back(&view, code, false);
 }
 
 static int gather(void *context, struct blanch_device *dev, const struct bl_floats *own, struct bl_mem *all) {
     const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
-    int code = gather_staged(context, own, all);
+    int code = gather_staged(context, dev, own, all);
     bl_tag_phase(dev, phase);
     return code;
 }
 
 /* Shares are sent as if all were whole. */
 static size_t share_of(const struct bl_staged *s, const struct bl_shared_rows *r) {
-    return (size_t)((r->rows + s->host.ranks - 1) / s->host.ranks * r->width);
+    return (size_t)((r->rows + s->now.host.ranks - 1) / s->now.host.ranks * r->width);
 }
 
-static int put_share(struct bl_staged *s, const struct bl_shared_rows *r, const float *values) {
-    const struct bl_interval own = bl_share_of(&s->table, r->rows);
-    const size_t width = (size_t)r->width * sizeof *values;
-    return own.count ? bl_mem_write(r->mem, (size_t)own.first * width, (size_t)own.count * width, values) : 0;
+/* The others' rows from room to where the whole matrix is. */
+static void take_others(const struct bl_staged *s, const struct bl_shared_rows *r, struct bl_interval own, float *to) {
+    const size_t width = (size_t)r->width, first = (size_t)own.first * width, count = (size_t)own.count * width;
+    const float *from = s->now.room;
+    const size_t after = first + count, all = (size_t)r->rows * width;
+    memcpy(to, from, first * sizeof *to);
+    memcpy(to + after, from + after, (all - after) * sizeof *to);
 }
 
-static int gather_shares_staged(struct bl_staged *s, const struct bl_shared_rows *r) {
-    const size_t share = share_of(s, r), bytes = share * sizeof *s->staging, width = (size_t)r->width * sizeof(float);
+static int read_share(struct bl_staged *s, const struct bl_shared_rows *r, struct bl_interval own) {
+    const size_t width = (size_t)r->width * sizeof(float);
+    int code = bl_grow((void **)&s->staging, &s->staging_capacity, share_of(s, r), sizeof *s->staging);
+    return code || !own.count ? code
+                              : bl_mem_read(r->mem, (size_t)own.first * width, (size_t)own.count * width, s->staging);
+}
+
+static int gather_shares_staged(struct bl_staged *s, struct blanch_device *dev, const struct bl_shared_rows *r) {
+    const size_t share = share_of(s, r), bytes = share * sizeof(float), ranks = (size_t)s->table.ranks;
     const struct bl_interval own = bl_share_of(&s->table, r->rows);
-    int code = bl_grow((void **)&s->staging, &s->staging_capacity, share, sizeof *s->staging);
-    if (!code && own.count)
-        code = bl_mem_read(r->mem, (size_t)own.first * width, (size_t)own.count * width, s->staging);
-    if (!code && s->begun) code = wait_for(s, s->begun); // the thread has the room until then
-    if (!code) code = room_of(s, bytes * (size_t)s->host.ranks);
-    if (!code) code = gather_bytes(s, s->staging, bytes, s->room);
-    return code ? code : bl_mem_write(r->mem, 0, (size_t)r->rows * width, s->room);
+    const struct bl_floats whole = {r->mem, 0, r->rows * r->width};
+    const bool maps = blanch_device_info(dev)->unified_memory && share * ranks == (size_t)whole.count;
+    struct view view = {0};
+    int code = maps ? look(s, dev, &whole, (size_t)whole.count, &view) : read_share(s, r, own);
+    if (!code) code = room_of(&s->now, bytes * ranks);
+    if (!code) code = gather_bytes(s, maps ? view.values + own.first * r->width : s->staging, bytes, s->now.room);
+    if (!code && maps) take_others(s, r, own, view.values);
+    code = put_back(&view, code, false);
+    return code || maps ? code : bl_mem_write(r->mem, 0, (size_t)whole.count * sizeof(float), s->now.room);
 }
 
 static int gather_shares(void *context, struct blanch_device *dev, const struct bl_shared_rows *rows) {
     const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
-    int code = gather_shares_staged(context, rows);
+    int code = gather_shares_staged(context, dev, rows);
     bl_tag_phase(dev, phase);
     return code;
 }
 
-static int sum_shares_staged(struct bl_staged *s, const struct bl_shared_rows *r) {
-    const struct blanch_collectives *h = &s->host;
-    const size_t share = share_of(s, r), whole = share * (size_t)h->ranks, count = (size_t)(r->rows * r->width);
+/* values: (rows, width) and zeros up to `ranks` whole shares; the sum of this rank's is written from `to` on. */
+static int sum_own(struct bl_staged *s, const float *values, size_t share, float *to) {
+    const struct blanch_collectives *h = &s->now.host;
+    const size_t bytes = share * sizeof *values;
     double start;
-    int code = bl_grow((void **)&s->staging, &s->staging_capacity, whole, sizeof *s->staging);
-    if (!code) code = bl_mem_read(r->mem, 0, count * sizeof *s->staging, s->staging);
-    if (!code) code = enter(s, &start);
-    if (!code) code = room_of(s, whole * sizeof *s->staging);
+    int code = enter(s, &start);
+    if (!code) code = room_of(&s->now, bytes * (size_t)h->ranks);
+    if (!code) code = h->exchange(h->context, values, bytes, s->now.room);
     if (code) return code;
-    memset(s->staging + count, 0, (whole - count) * sizeof *s->staging);
-    code = h->exchange(h->context, s->staging, share * sizeof *s->staging, s->room);
-    if (code) return code;
-    add_up(s->staging, s->room, share, h->ranks);
-    s->traffic.bytes += share * sizeof *s->staging * (size_t)(h->ranks - 1);
-    s->traffic.seconds += bl_now() - start;
+    add_up(to, s->now.room, share, h->ranks);
+    s->now.bytes += bytes * (size_t)(h->ranks - 1);
+    s->now.seconds += bl_now() - start;
     leave(s, start);
-    return put_share(s, r, s->staging);
+    return 0;
+}
+
+static int sum_shares_staged(struct bl_staged *s, struct blanch_device *dev, const struct bl_shared_rows *r) {
+    const size_t share = share_of(s, r), all = share * (size_t)s->table.ranks, width = (size_t)r->width;
+    const struct bl_interval own = bl_share_of(&s->table, r->rows);
+    const struct bl_floats whole = {r->mem, 0, r->rows * r->width};
+    struct view view;
+    int code = look(s, dev, &whole, all, &view);
+    if (!code && !view.mapped) memset(view.values + whole.count, 0, (all - (size_t)whole.count) * sizeof(float));
+    if (!code) code = sum_own(s, view.values, share, view.values + (view.mapped ? (size_t)own.first * width : 0));
+    code = put_back(&view, code, false);
+    if (code || view.mapped || !own.count) return code;
+    return bl_mem_write(r->mem, (size_t)own.first * width * sizeof(float), (size_t)own.count * width * sizeof(float),
+                        view.values);
 }
 
 static int sum_shares(void *context, struct blanch_device *dev, const struct bl_shared_rows *rows) {
     const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
-    int code = sum_shares_staged(context, rows);
+    int code = sum_shares_staged(context, dev, rows);
     bl_tag_phase(dev, phase);
     return code;
 }
@@ -323,7 +381,7 @@ static int gather_host(void *context, const double *own, int count, double *all)
 
 static int sum_host(void *context, double *values, int count) {
     struct bl_staged *s = context;
-    const int ranks = s->host.ranks;
+    const int ranks = s->now.host.ranks;
     double *all = bl_calloc((size_t)ranks * (size_t)count, sizeof *all);
     int code = all ? gather_bytes(s, values, (size_t)count * sizeof *values, all) : BLANCH_ENOMEM;
     for (int i = 0; i < count && !code; i++) {
@@ -369,7 +427,7 @@ static int merge_ranks(struct bl_staged *s, struct bl_moments *m, double *own, d
     float *values = code ? NULL : bl_calloc((size_t)(2 * c), sizeof *values);
     if (!values) return code ? code : BLANCH_ENOMEM;
     double rows = all[0];
-    for (int k = 1; k < s->host.ranks; k++) {
+    for (int k = 1; k < s->now.host.ranks; k++) {
         const double *other = all + k * each;
         for (int64_t i = 0; i < c; i++)
             merge_two(rows, &all[1 + i], &all[1 + c + i], other[0], other[1 + i], other[1 + c + i]);
@@ -385,7 +443,7 @@ static int merge_ranks(struct bl_staged *s, struct bl_moments *m, double *own, d
 static int merge(void *context, struct blanch_device *dev, struct bl_moments *m) {
     struct bl_staged *s = context;
     const size_t each = 1 + 2 * (size_t)m->channels;
-    double *own = bl_calloc(each * (size_t)(s->host.ranks + 1), sizeof *own);
+    double *own = bl_calloc(each * (size_t)(s->now.host.ranks + 1), sizeof *own);
     const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
     int code = own ? merge_chunks(m, own) : BLANCH_ENOMEM;
     if (!code) code = merge_ranks(s, m, own, own + each);
@@ -415,11 +473,22 @@ static int write_floats(struct bl_mem *mem, const double *values, int64_t count)
     return code;
 }
 
-static int merge_plain_sums(struct bl_staged *s, struct bl_sums *sums, double *of) {
-    const struct bl_floats floats = {sums->partial, 0, sums->size};
-    int code = add_chunks(sums, of);
-    if (!code) code = write_floats(sums->partial, of, sums->size);
-    return code ? code : sum_staged(s, &floats);
+static int merge_plain_sums(struct bl_staged *s, struct blanch_device *dev, const struct bl_sums *sums) {
+    const int64_t size = sums->size, all = size * sums->chunks, padding = size <= FEW ? size : (int64_t)padded(s, size);
+    const struct bl_floats floats = {sums->partial, 0, all};
+    double start;
+    struct view view;
+    int code = look(s, dev, &floats, (size_t)(padding > all ? padding : all), &view);
+    for (int64_t i = 0; i < size && sums->chunks > 1 && !code; i++) {
+        double sum = 0;
+        for (int64_t k = 0; k < sums->chunks; k++) sum += (double)view.values[k * size + i];
+        view.values[i] = (float)sum;
+    }
+    if (!code) code = enter(s, &start);
+    if (!code) code = sum_values(s, &s->now, view.values, size);
+    if (!code) leave(s, start);
+    view.bytes = (size_t)size * sizeof(float);
+    return put_back(&view, code, true);
 }
 
 /* Means of each rank, with its rows, and of all; the origin is what a float holds of these, a sum what it lacks. */
@@ -432,10 +501,10 @@ static int merge_about_origin(struct bl_staged *s, struct bl_sums *sums, double 
     for (int64_t i = 0; i < size && !code; i++) own[1 + i] = (double)origin[i] + own[1 + i] / sums->rows;
     if (!code) code = gather_bytes(s, own, (size_t)each * sizeof *own, all);
     double rows = 0;
-    for (int k = 0; k < s->host.ranks && !code; k++) rows += all[k * each];
+    for (int k = 0; k < s->now.host.ranks && !code; k++) rows += all[k * each];
     for (int64_t i = 0; i < size && !code; i++) {
         double sum = 0;
-        for (int k = 0; k < s->host.ranks; k++) sum += all[k * each] * all[k * each + 1 + i];
+        for (int k = 0; k < s->now.host.ranks; k++) sum += all[k * each] * all[k * each + 1 + i];
         origin[i] = (float)(sum / rows);
         own[1 + i] = sum - rows * (double)origin[i];
     }
@@ -449,11 +518,11 @@ static int merge_about_origin(struct bl_staged *s, struct bl_sums *sums, double 
 static int merge_sums(void *context, struct blanch_device *dev, struct bl_sums *sums) {
     struct bl_staged *s = context;
     const size_t each = 1 + (size_t)sums->size;
-    double *own = bl_calloc(each * (size_t)(s->host.ranks + 1), sizeof *own);
+    double *own = sums->origin ? bl_calloc(each * (size_t)(s->table.ranks + 1), sizeof *own) : NULL;
     const int phase = bl_tag_phase(dev, BL_COMMUNICATE);
-    int code = !own           ? BLANCH_ENOMEM
-               : sums->origin ? merge_about_origin(s, sums, own, own + each)
-                              : merge_plain_sums(s, sums, own);
+    int code = !sums->origin ? merge_plain_sums(s, dev, sums)
+               : own         ? merge_about_origin(s, sums, own, own + each)
+                             : BLANCH_ENOMEM;
     sums->chunks = 1;
     bl_tag_phase(dev, phase);
     free(own);
@@ -463,13 +532,17 @@ static int merge_sums(void *context, struct blanch_device *dev, struct bl_sums *
 /* --- the table ---------------------------------------------------------------------------------- */
 
 static struct bl_traffic traffic(void *context) {
-    return ((struct bl_staged *)context)->traffic;
+    const struct bl_staged *s = context;
+    return (struct bl_traffic){s->now.seconds + s->meanwhile.seconds, s->waited, s->now.bytes + s->meanwhile.bytes};
 }
 
 int bl_staged_open(struct bl_staged **staged, const struct blanch_collectives *host) {
     struct bl_staged *s = *staged = bl_calloc(1, sizeof *s);
     if (!s) return BLANCH_ENOMEM;
-    s->host = *host;
+    s->now.host = *host;
+    s->apart = host->meanwhile != NULL;
+    s->meanwhile.host = s->apart ? *host->meanwhile : *host;
+    s->now.host.meanwhile = NULL; // is its caller's
     s->table = (struct bl_collectives){.rank = host->rank,
                                        .ranks = host->ranks,
                                        .context = s,
@@ -503,7 +576,7 @@ void bl_staged_close(struct bl_staged *s) {
     }
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
-    free(s->sums), free(s->staging), free(s->room), free(s->message);
+    free(s->sums), free(s->staging), free(s->now.room), free(s->meanwhile.room), free(s->message);
     free(s);
 }
 

@@ -11,11 +11,23 @@ static int check_table(const struct blanch_collectives *all) {
                    BL_MOST_RANKS);
 }
 
+static int take_meanwhile(struct blanch_collectives *meanwhile, struct blanch_collectives *all) {
+    if (!all->meanwhile) return 0;
+    int code = bl_take(meanwhile, sizeof *meanwhile, all->meanwhile, "blanch_collectives");
+    if (!code) code = check_table(meanwhile);
+    if (!code && (meanwhile->rank != all->rank || meanwhile->ranks != all->ranks))
+        code = bl_fail(BLANCH_EUSAGE, "collectives of rank %d of %d come with others of rank %d of %d", all->rank,
+                       all->ranks, meanwhile->rank, meanwhile->ranks);
+    all->meanwhile = meanwhile;
+    return code;
+}
+
 int blanch_network_join(struct blanch_network *network, const struct blanch_collectives *all, bool sync_stats) {
-    struct blanch_collectives own;
+    struct blanch_collectives own, meanwhile;
     int code = bl_given(network && all, __func__);
     if (!code) code = bl_take(&own, sizeof own, all, "blanch_collectives");
     if (!code) code = check_table(&own);
+    if (!code) code = take_meanwhile(&meanwhile, &own);
     if (!code && network->options.inference)
         code = bl_fail(BLANCH_EUSAGE, "a network made for inference has no steps that ranks could share");
     if (!code && network->staged) code = bl_fail(BLANCH_EUSAGE, "the network is of several ranks already");

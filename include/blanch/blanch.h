@@ -416,6 +416,9 @@ struct blanch_collectives {
     int (*exchange)(void *context, const void *from, size_t bytes, void *to);
     /* `bytes` bytes become those of rank `root`. */
     int (*spread)(void *context, void *values, size_t bytes, int root);
+    /* Another table of the same ranks, whose calls may come while one of this table is under way, from another thread:
+     * gradients are summed by it while layers exchange statistics. NULL: none, and these wait for those. */
+    const struct blanch_collectives *meanwhile;
 };
 /* The network is that of one rank: its parameters, buffers and optimiser's state become those of rank 0, and from now
  * on a step is of the images that all ranks give. Its gradients are summed over them, each image with the same weight,

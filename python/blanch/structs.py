@@ -96,7 +96,7 @@ SPREAD = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t, c_int)
 
 class Collectives(Sized):
     _fields_ = [('size', c_size_t), ('rank', c_int), ('ranks', c_int), ('context', c_void_p), ('gather', COLLECTIVE),
-                ('exchange', COLLECTIVE), ('spread', SPREAD)]
+                ('exchange', COLLECTIVE), ('spread', SPREAD), ('meanwhile', c_void_p)]
 
 
 class Layer(Sized):
