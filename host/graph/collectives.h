@@ -49,8 +49,10 @@ struct bl_collectives {
     /* They become their sums over all ranks, added in the ranks' order. */
     int (*sum)(void *context, struct blanch_device *dev, const struct bl_floats *floats);
     /* The same, begun: what the queue holds by now makes them, and nothing touches them before `finish`, which gives
-     * all that were begun their sums, in queue order. drop: they stay what they are. */
+     * all that were begun their sums, in queue order. drop: they stay what they are. begin_shares: rank k has the k-th
+     * `share` floats, as far as they go, and gets the others' from them. */
     int (*begin)(void *context, struct blanch_device *dev, const struct bl_floats *floats);
+    int (*begin_shares)(void *context, struct blanch_device *dev, const struct bl_floats *floats, int64_t share);
     int (*finish)(void *context, bool drop);
     /* They become those of rank `root`. */
     int (*spread)(void *context, struct blanch_device *dev, const struct bl_floats *floats, int root);
@@ -85,8 +87,11 @@ static inline int bl_merge_sums(const struct bl_collectives *all, struct blanch_
 static inline int bl_sum_host(const struct bl_collectives *all, double *values, int count) {
     return all ? all->sum_host(all->context, values, count) : 0;
 }
+static inline int64_t bl_most_of_share(const struct bl_collectives *all, int64_t rows) {
+    return all ? (rows + all->ranks - 1) / all->ranks : rows;
+}
 static inline struct bl_interval bl_share_of(const struct bl_collectives *all, int64_t rows) {
-    const int64_t each = all ? (rows + all->ranks - 1) / all->ranks : rows, first = all ? each * all->rank : 0;
+    const int64_t each = bl_most_of_share(all, rows), first = all ? each * all->rank : 0;
     return (struct bl_interval){first < rows ? first : rows, first >= rows         ? 0
                                                              : rows - first < each ? rows - first
                                                                                    : each};

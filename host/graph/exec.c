@@ -39,6 +39,7 @@ struct bl_run bl_graph_run(const struct bl_graph *graph, int n, bool training) {
     const bool shared = graph->all && graph->sync && !graph->repeats;
     return (struct bl_run){.n = n,
                            .training = training,
+                           .shares = shared && !graph->accumulates,
                            .no_dropout = graph->no_dropout,
                            .weights_version = graph->version,
                            .seed = graph->seed,

@@ -80,6 +80,8 @@ struct bl_param { // a parameter, or a buffer
     bool private_state; // not in PyTorch's state dict: kept in the second checkpoint file
     bool no_decay;      // weight decay leaves it out
     bool frozen;        // no update changes it
+    bool divides;       // ranks may make its gradient in shares of its rows, bl_share_of(), each its own
+    bool divided;       // they have, in the last backward pass
     int group;          // of trainable ones: whose memory it lies in
     int64_t value;
     struct blanch_tensor data, grad;           // device; grad of trainable ones alone
@@ -136,6 +138,7 @@ struct bl_run {
     int n; // images in this batch, at most in[0]->n
     bool training;
     bool update; // an update follows: gradients are for the optimiser alone
+    bool shares; // what ranks divide they hand on in shares (bl_param.divided); else as summands
     bool again;  // of a forward pass: recomputes what this step has computed before and has not kept. Nothing but
                  // outputs and workspaces changes: running buffers, counters and decisions stay
     uint64_t weights_version; // changes whenever parameters or buffers may have: what an evaluation derives

@@ -9,7 +9,8 @@ static const uint64_t bucket_bytes = 4 << 20; // of gradients that travel togeth
 struct bl_bucket {
     const struct group *group;
     struct bl_floats floats;
-    size_t ready; // the action of the list behind which its gradients are there
+    const struct bl_param *divides; // the only one in it, which ranks may have divided; NULL: none
+    size_t ready;                   // the action of the list behind which its gradients are there
 };
 
 void bl_graph_leave(struct bl_graph *graph) {
@@ -46,22 +47,31 @@ static int add_bucket(struct bl_graph *graph, size_t *capacity, const struct bl_
     return code;
 }
 
+static int end_bucket(struct bl_graph *graph, size_t *capacity, struct bl_bucket *bucket, uint64_t end) {
+    const int64_t begin = bucket->floats.offset;
+    bucket->floats.count = (int64_t)(end / sizeof(float)) - begin;
+    int code = bucket->floats.count ? add_bucket(graph, capacity, bucket) : 0;
+    bucket->floats.offset += bucket->floats.count;
+    bucket->ready = 0, bucket->divides = NULL;
+    return code;
+}
+
 /* The parameters lie in the group in the order of the state dict, about that of the layers. */
 static int cut_group(struct bl_graph *graph, const struct group *group, size_t *capacity) {
     struct bl_bucket bucket = {.group = group, .floats.mem = group->grad};
-    uint64_t offset = 0, begin = 0;
+    uint64_t offset = 0;
     int code = 0;
     for (size_t i = 0; i < graph->param_count && !code; i++) {
         const struct bl_param *p = graph->params[i];
         if (!p->trainable || p->group != group->number) continue;
+        if (p->divides) code = end_bucket(graph, capacity, &bucket, offset);
         const size_t ready = ready_after(graph, p);
         if (ready > bucket.ready) bucket.ready = ready;
+        if (p->divides) bucket.divides = p;
         offset += bl_graph_aligned(graph, bl_tensor_bytes(&p->data));
-        if (offset - begin < bucket_bytes && offset < group->bytes) continue;
-        bucket.floats.offset = (int64_t)(begin / sizeof(float));
-        bucket.floats.count = (int64_t)((offset - begin) / sizeof(float));
-        code = add_bucket(graph, capacity, &bucket);
-        begin = offset, bucket.ready = 0;
+        const bool full = offset - (uint64_t)bucket.floats.offset * sizeof(float) >= bucket_bytes;
+        if (!code && (full || p->divides || offset >= group->bytes))
+            code = end_bucket(graph, capacity, &bucket, offset);
     }
     return code;
 }
@@ -84,7 +94,14 @@ static int make_buckets(struct bl_graph *graph) {
 /* What a rank that repeats another's work has counts nothing. */
 static int begin(struct bl_graph *graph, const struct bl_bucket *bucket) {
     const struct bl_floats *f = &bucket->floats;
+    const struct bl_param *p = bucket->divides;
     int code = 0;
+    if (p && p->divided) {
+        const int64_t count = (int64_t)(bl_tensor_bytes(&p->data) / sizeof(float)), rows = p->shape[0];
+        const struct bl_floats own = {f->mem, f->offset, count};
+        const int64_t share = bl_most_of_share(graph->all, rows) * (count / rows);
+        return graph->all->begin_shares(graph->all->context, graph->dev, &own, share);
+    }
     if (graph->repeats && graph->all->rank)
         code = bl_mem_fill(f->mem, (size_t)f->offset * sizeof(float), (size_t)f->count * sizeof(float), 0);
     return code ? code : graph->all->begin(graph->all->context, graph->dev, f);

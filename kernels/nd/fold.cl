@@ -76,11 +76,12 @@ kernel void to_rows_ahead(global const float *weights, global float *rows, globa
     }
 }
 
-/* Rows to parameter order. */
-kernel void from_rows(global const float *rows, int outputs, int interleave, int features, global float *weight) {
+/* Rows to parameter order, of so many outputs from the begin-th on. */
+kernel void from_rows(global const float *rows, int begin, int outputs, int interleave, int features,
+                      global float *weight) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
-        const size_t at = (size_t)o * interleave * features;
+        const size_t at = (size_t)(begin + o) * interleave * features;
         for (int f = get_global_id(0); f < features; f += get_global_size(0))
             for (int g = 0; g < interleave; g++)
                 weight[at + (size_t)f * interleave + g] = rows[at + (size_t)g * features + f];

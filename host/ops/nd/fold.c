@@ -70,6 +70,7 @@ void bl_fold_setup(struct bl_fold *fold, enum bl_life life) {
     if (fold->permuted && ((training && !is_few(fold)) || !own))
         fold->rows = bl_node_workspace(node, of_rows, weights_of(fold));
     if (!training) return;
+    fold->weight->divides = is_own(fold) && !is_few(fold);
     fold->gradient = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
     if (fold->permuted && !orders_gradient(fold))
         fold->drows = bl_node_workspace(node, BL_LIFE_BACKWARD, weights_of(fold));
@@ -498,25 +499,6 @@ static int weight_gradient(struct bl_fold *fold) {
     return sum_mean(fold, fold->parts);
 }
 
-/* dW' D in the parameter's order, a product for each g. */
-static int permuted_gradient(const struct bl_fold *fold) {
-    const int64_t f = fold->features, g = fold->interleave;
-    const struct bl_product product = {.pair = {.m = fold->outputs,
-                                                .n = f,
-                                                .k = f,
-                                                .a = fold->gradient->mem,
-                                                .b = fold->step.deconv,
-                                                .lda = g * f,
-                                                .ldb = f,
-                                                .ldc = g * f,
-                                                .batch = (int)g,
-                                                .stride_a = f,
-                                                .stride_c = 1},
-                                       .result = {{.to = fold->weight->grad.mem, .alpha = 1}},
-                                       .step_c = g};
-    return bl_product(fold->node->dev, &product);
-}
-
 /* Where features are few: dW, dD and the mean's gradient in one pass over the weights. */
 static bool passes_once(const struct bl_fold *fold) {
     return fold->gram.node && is_own(fold) && fold->step.action == BL_ND_EXACT && fold->step.backward &&
@@ -540,14 +522,18 @@ static int few_backward(const struct bl_fold *fold) {
 static struct bl_mem *product_gradient(const struct bl_fold *fold) {
     return fold->permuted ? fold->drows->mem : fold->weight->grad.mem;
 }
-static int order_gradient(const struct bl_fold *fold) {
-    return fold->permuted ? bl_launch_light(fold->node->dev, fold->from_rows, over_outputs(fold, true),
-                                            BL_MEM(fold->drows->mem), SIZES(fold), BL_MEM(fold->weight->grad.mem))
-                          : 0;
+static int order_gradient(const struct bl_fold *fold, struct bl_interval outputs) {
+    return fold->permuted && outputs.count
+               ? bl_launch_light(fold->node->dev, fold->from_rows,
+                                 bl_share_rows(fold->node->dev, vectors_of(fold), outputs.count,
+                                               8 * fold->interleave * fold->features),
+                                 BL_MEM(fold->drows->mem), BL_I32(outputs.first), BL_I32(outputs.count),
+                                 BL_I32(fold->interleave), BL_I32(fold->features), BL_MEM(fold->weight->grad.mem))
+               : 0;
 }
 
-/* The share of this rank of dD and of dW, from gradients that are those of all ranks; it hands back 0 for the rest,
- * which others do: sums over ranks make it whole. */
+/* The share of this rank of dD and of dW, from gradients that are those of all ranks. The rest, which others do, is
+ * left where shares are handed on, and else 0: sums over ranks make it whole. */
 static int divided_backward(struct bl_fold *fold, const struct bl_run *run) {
     struct blanch_device *dev = fold->node->dev;
     const struct bl_interval own = own_outputs(fold, run, true);
@@ -555,13 +541,15 @@ static int divided_backward(struct bl_fold *fold, const struct bl_run *run) {
     struct bl_mem *to = product_gradient(fold);
     int code = run->all->sum_shares(run->all->context, dev, &gradient);
     if (!code && fold->step.backward && fold->step.action == BL_ND_EXACT) code = matrix_gradient(fold, own);
-    if (!code) code = bl_mem_fill(to, 0, sizeof(float) * (size_t)weights_of(fold), 0);
+    fold->weight->divided = run->shares;
+    if (!code && !run->shares) code = bl_mem_fill(to, 0, sizeof(float) * (size_t)weights_of(fold), 0);
     if (!code) code = bl_packed_product_multiply(&fold->by_deconv, fold->gradient->mem, rows_of(fold, own), 1, to);
-    return code ? code : order_gradient(fold);
+    return code ? code : order_gradient(fold, run->shares ? own : bl_share_of(NULL, fold->outputs));
 }
 
 int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run) {
     const struct bl_nd_step *step = &fold->step;
+    fold->weight->divided = false;
     if (passes_once(fold)) return few_backward(fold);
     if (bl_fold_gradients_serve(fold)) return bl_fold_gradients(fold);
     int code = weight_gradient(fold);
@@ -569,9 +557,9 @@ int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run) {
     if (!code && step->backward && step->action == BL_ND_EXACT)
         code = matrix_gradient(fold, bl_share_of(NULL, fold->outputs));
     if (code || is_of_target(fold)) return code;
-    if (orders_gradient(fold)) return permuted_gradient(fold);
+    if (orders_gradient(fold)) return bl_fold_permuted_gradient(fold);
     code = times(fold, BL_F32, fold->gradient->mem, step->deconv, product_gradient(fold));
-    return code ? code : order_gradient(fold);
+    return code ? code : order_gradient(fold, bl_share_of(NULL, fold->outputs));
 }
 
 /* Mean and D are of all ranks' images, and so is what the loss makes of them. */

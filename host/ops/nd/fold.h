@@ -69,6 +69,7 @@ int bl_fold_backward(struct bl_fold *fold, const struct bl_run *run);
 int bl_fold_gradients_prepare(struct bl_fold *fold);
 bool bl_fold_gradients_serve(const struct bl_fold *fold);
 int bl_fold_gradients(struct bl_fold *fold);
+int bl_fold_permuted_gradient(const struct bl_fold *fold); // dW' D in the parameter's order, a product for each g
 /* After it and the gradient of the layer's own input: adds to the latter what comes through the whitening. */
 int bl_fold_backward_input(struct bl_fold *fold, const struct bl_run *run);
 

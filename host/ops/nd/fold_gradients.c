@@ -138,3 +138,21 @@ int bl_fold_gradients(struct bl_fold *fold) {
                      BL_STRUCT(by_deconv), BL_I32(of_weight), BL_I32(of_deconv), BL_I32(fold->outputs),
                      BL_I32(fold->interleave), BL_I32(fold->features), BL_I32(fold->matrices), BL_I32(fold->parts));
 }
+
+int bl_fold_permuted_gradient(const struct bl_fold *fold) {
+    const int64_t f = fold->features, g = fold->interleave;
+    const struct bl_product product = {.pair = {.m = fold->outputs,
+                                                .n = f,
+                                                .k = f,
+                                                .a = fold->gradient->mem,
+                                                .b = fold->step.deconv,
+                                                .lda = g * f,
+                                                .ldb = f,
+                                                .ldc = g * f,
+                                                .batch = (int)g,
+                                                .stride_a = f,
+                                                .stride_c = 1},
+                                       .result = {{.to = fold->weight->grad.mem, .alpha = 1}},
+                                       .step_c = g};
+    return bl_product(fold->node->dev, &product);
+}
