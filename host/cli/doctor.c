@@ -263,6 +263,16 @@ static void look_at_chosen(struct doctor *d) {
     blanch_device_close(dev);
 }
 
+/* Why is told once: where a driver is silent, look_at_drivers() tells it. */
+static void find_no_device(struct doctor *d, int code) {
+    char *message = bl_strdup(blanch_error_message()), *hints = bl_hints();
+    find(d, hints && *hints ? bl_format("no device: no driver that is installed shows one")
+                            : bl_format("no device: %s", message ? message : blanch_error_text(code)));
+    d->code = code;
+    snprintf(d->message, sizeof d->message, "there is no device: what was found says why");
+    free(message), free(hints);
+}
+
 static int look_at_devices(struct doctor *d, const char *wanted) {
     struct blanch_device_info **infos = NULL;
     struct blanch_device *dev = NULL;
@@ -276,8 +286,7 @@ static int look_at_devices(struct doctor *d, const char *wanted) {
         return code ? code : look_at_device(d, &info, json);
     }
     code = blanch_devices_list(&infos, &count);
-    if (code) find(d, bl_format("no device: %s", blanch_error_message()));
-    if (code) d->code = code, snprintf(d->message, sizeof d->message, "%s", blanch_error_message());
+    if (code) find_no_device(d, code);
     code = 0;
     for (int i = 0; infos && i < count && !code; i++) code = look_at_device(d, infos[i], json);
     if (infos && !code) look_at_chosen(d);

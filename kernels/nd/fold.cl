@@ -47,11 +47,12 @@ TREE_SUM(tree_sum, float)
     const int first = get_global_id(1) * each, end = min(first + each, count)
 #define LANES const int lane = get_global_id(0) * VEC, lanes = get_global_size(0) * VEC
 
-/* Parameter order to rows. */
-kernel void to_rows(global const float *weight, int outputs, int interleave, int features, global float *rows) {
+/* Parameter order to rows, of so many outputs from the begin-th on. */
+kernel void to_rows(global const float *weight, int begin, int outputs, int interleave, int features,
+                    global float *rows) {
     SHARE(outputs);
     for (int o = first; o < end; o++) {
-        const size_t at = (size_t)o * interleave * features;
+        const size_t at = (size_t)(begin + o) * interleave * features;
         for (int g = 0; g < interleave; g++)
             for (int f = get_global_id(0); f < features; f += get_global_size(0))
                 rows[at + (size_t)g * features + f] = weight[at + (size_t)f * interleave + g];

@@ -199,10 +199,18 @@ static int times(const struct bl_fold *fold, enum bl_type rounds, struct bl_mem 
     return bl_gemm(fold->node->dev, &product);
 }
 
-static int to_rows(const struct bl_fold *fold, struct bl_mem *weight) {
-    return fold->permuted ? bl_launch_light(fold->node->dev, fold->to_rows, over_outputs(fold, true), BL_MEM(weight),
-                                            SIZES(fold), BL_MEM(fold->rows->mem))
-                          : 0;
+/* One of the kernels that turn rows to the parameter's order and back. */
+static int reorder(const struct bl_fold *fold, struct bl_kernel *kernel, struct bl_mem *from,
+                   struct bl_interval outputs, struct bl_mem *to) {
+    if (!outputs.count) return 0;
+    const struct bl_range range =
+        bl_share_rows(fold->node->dev, vectors_of(fold), outputs.count, 8 * fold->interleave * fold->features);
+    return bl_launch_light(fold->node->dev, kernel, range, BL_MEM(from), BL_I32(outputs.first), BL_I32(outputs.count),
+                           BL_I32(fold->interleave), BL_I32(fold->features), BL_MEM(to));
+}
+
+static int to_rows(const struct bl_fold *fold, struct bl_mem *weight, struct bl_interval outputs) {
+    return fold->permuted ? reorder(fold, fold->to_rows, weight, outputs, fold->rows->mem) : 0;
 }
 
 /* The same for A in the parameter's order; leaves its rows in `rows` where D is not packed. A pass's weights (run not
@@ -217,8 +225,8 @@ static int fold_weight(const struct bl_fold *fold, const struct bl_run *run, str
                    ? code
                    : run->all->gather_shares(run->all->context, fold->node->dev, &whole);
     }
-    int code =
-        is_ahead(fold) && run->training ? bl_ahead_make(fold->node, &rows_ahead, run, BL_FOLD) : to_rows(fold, weight);
+    int code = is_ahead(fold) && run->training ? bl_ahead_make(fold->node, &rows_ahead, run, BL_FOLD)
+                                               : to_rows(fold, weight, bl_share_of(NULL, fold->outputs));
     const enum bl_type rounds = run ? bl_node_type(fold->node) : BL_F32;
     return code ? code : times(fold, rounds, fold->permuted ? fold->rows->mem : weight, b, c);
 }
@@ -404,11 +412,12 @@ static struct bl_mem *gradient_of(const struct bl_fold *fold) {
     return is_of_target(fold) ? fold->weight->grad.mem : fold->gradient->mem;
 }
 
-/* W in rows, as the gradient of D reads it. */
-static int weight_rows(const struct bl_fold *fold, struct bl_mem **rows) {
+/* W in rows, as the gradient of D reads it, of those outputs. */
+static int weight_rows(const struct bl_fold *fold, struct bl_interval outputs, struct bl_mem **rows) {
     struct bl_mem *weight = is_of_target(fold) ? fold->target.first[0]->mem : fold->weight->data.mem;
     *rows = fold->permuted ? fold->rows->mem : weight;
-    return is_own(fold) || is_of_target(fold) ? to_rows(fold, weight) : 0; // else the forward pass has left them
+    return is_own(fold) || is_of_target(fold) ? to_rows(fold, weight, outputs)
+                                              : 0; // else the forward pass has left them
 }
 
 static int sum_gram(const struct bl_fold *fold) {
@@ -435,7 +444,7 @@ static int few_gradient(const struct bl_fold *fold) {
 static int matrix_gradient(struct bl_fold *fold, struct bl_interval outputs) {
     if (fold->gram.node) return few_gradient(fold);
     struct bl_mem *weight;
-    int code = weight_rows(fold, &weight);
+    int code = weight_rows(fold, outputs, &weight);
     if (code) return code;
     int64_t f = fold->features, rows = outputs.count / fold->matrices * fold->interleave;
     size_t offset = (size_t)(rows_of(fold, outputs).first * f);
@@ -523,13 +532,7 @@ static struct bl_mem *product_gradient(const struct bl_fold *fold) {
     return fold->permuted ? fold->drows->mem : fold->weight->grad.mem;
 }
 static int order_gradient(const struct bl_fold *fold, struct bl_interval outputs) {
-    return fold->permuted && outputs.count
-               ? bl_launch_light(fold->node->dev, fold->from_rows,
-                                 bl_share_rows(fold->node->dev, vectors_of(fold), outputs.count,
-                                               8 * fold->interleave * fold->features),
-                                 BL_MEM(fold->drows->mem), BL_I32(outputs.first), BL_I32(outputs.count),
-                                 BL_I32(fold->interleave), BL_I32(fold->features), BL_MEM(fold->weight->grad.mem))
-               : 0;
+    return fold->permuted ? reorder(fold, fold->from_rows, fold->drows->mem, outputs, fold->weight->grad.mem) : 0;
 }
 
 /* The share of this rank of dD and of dW, from gradients that are those of all ranks. The rest, which others do, is
