@@ -29,8 +29,8 @@ uint64_t bl_mem_peak(const struct blanch_device *dev);
 int bl_mem_write(struct bl_mem *mem, size_t offset, size_t bytes, const void *host);
 int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host);
 /* The host's, at *at, from when what was enqueued is done until bl_mem_unmap: in place where the device has the host's
- * memory (info.unified_memory), elsewhere a copy. */
-int bl_mem_map(struct bl_mem *mem, size_t offset, size_t bytes, void **at);
+ * memory (info.unified_memory), elsewhere a copy. wait: until then; without, a later call that waits does. */
+int bl_mem_map(struct bl_mem *mem, size_t offset, size_t bytes, bool wait, void **at);
 int bl_mem_unmap(struct bl_mem *mem, void *at);
 /* The same, not waited for: the host's memory is the device's until the event, of which *event is NULL or an older one
  * of the same queue, which is dropped. */

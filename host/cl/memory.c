@@ -147,13 +147,13 @@ int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host) {
     return pass(mem->dev, error, event, "read", bytes);
 }
 
-int bl_mem_map(struct bl_mem *mem, size_t offset, size_t bytes, void **at) {
+int bl_mem_map(struct bl_mem *mem, size_t offset, size_t bytes, bool wait, void **at) {
     int code = within(mem, offset, bytes, "a map");
     if (code) return code;
     cl_int error;
     cl_event event, *want = event_of(mem->dev, &event);
-    *at = clEnqueueMapBuffer(mem->dev->queue, mem->raw, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, offset, bytes, 0, NULL,
-                             want, &error);
+    *at = clEnqueueMapBuffer(mem->dev->queue, mem->raw, wait, CL_MAP_READ | CL_MAP_WRITE, offset, bytes, 0, NULL, want,
+                             &error);
     return pass(mem->dev, error, event, "map", bytes);
 }
 

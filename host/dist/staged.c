@@ -210,7 +210,7 @@ int bl_staged_look(struct bl_staged *s, struct blanch_device *dev, const struct 
     void *at = NULL;
     *view = (struct bl_floats_view){f->mem, offset, bytes, NULL,
                                     blanch_device_info(dev)->unified_memory && room <= (size_t)f->count};
-    int code = view->mapped ? bl_mem_map(f->mem, offset, bytes, &at)
+    int code = view->mapped ? bl_mem_map(f->mem, offset, bytes, true, &at)
                             : bl_grow((void **)&s->staging, &s->staging_capacity, room, sizeof *s->staging);
     view->values = view->mapped ? at : s->staging;
     return code || view->mapped ? code : bl_mem_read(f->mem, offset, bytes, s->staging);
@@ -286,11 +286,11 @@ int bl_staged_gather(struct bl_staged *s, const void *own, size_t bytes, void *a
 static int gather_staged(struct bl_staged *s, struct blanch_device *dev, const struct bl_floats *own,
                          struct bl_mem *all) {
     const size_t bytes = (size_t)own->count * sizeof(float), whole = bytes * (size_t)s->table.ranks;
-    struct bl_floats_view view;
+    const bool maps = blanch_device_info(dev)->unified_memory;
+    struct bl_floats_view view = {0};
     void *to = NULL;
-    int code = bl_staged_look(s, dev, own, (size_t)own->count, &view);
-    const bool maps = view.mapped && !code;
-    if (!code) code = maps ? bl_mem_map(all, 0, whole, &to) : room_of(&s->now, whole);
+    int code = maps ? bl_mem_map(all, 0, whole, false, &to) : room_of(&s->now, whole); // the look waits for both
+    if (!code) code = bl_staged_look(s, dev, own, (size_t)own->count, &view);
     if (!code) code = bl_staged_gather(s, view.values, bytes, maps ? to : s->now.room);
     const int unmapped = to ? bl_mem_unmap(all, to) : 0;
     if (!code) code = unmapped;
