@@ -479,6 +479,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     dev->info = list[chosen].info, dev->platform = list[chosen].platform, dev->id = list[chosen].id;
     memcpy(dev->platform_version, list[chosen].platform_version, sizeof dev->platform_version);
     dev->layer = -1, dev->memory_limit = max_alloc;
+    dev->saves_late = !strcmp(dev->info.platform_name, POCL), dev->opened = bl_now();
     if (max_alloc && max_alloc < dev->info.max_alloc) dev->info.max_alloc = max_alloc;
     if (max_alloc && max_alloc < dev->info.global_memory) dev->info.global_memory = max_alloc;
     if ((code = decide_kind(&dev->info))) goto done;

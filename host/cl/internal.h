@@ -35,6 +35,8 @@ struct blanch_device {
     cl_command_queue plain, timed, uploads; // timed: of recorded commands; uploads: of a stage; made when needed
     struct program *programs;
     struct bl_cache cache; // of compiled programs
+    bool saves_late;       // binaries are written as the device is closed
+    double opened;         // seconds of bl_now()
     uint64_t used, peak;   // bytes
     uint64_t memory_limit; // bytes, as blanch_device_open was asked; 0: none
     bool poison;

@@ -253,7 +253,22 @@ static void program_free(struct program *program) {
     free(program);
 }
 
+/* PoCL compiles kernels as they are launched, for the groups that they have, and keeps them itself; a program's binary
+ * it makes by compiling every kernel a second time, for any groups. That takes longer than all else at a first start,
+ * and spares later ones a thirtieth of a second a program: so it is done at the end, of one program, and of others for
+ * a twentieth of the time that the device was open. */
+static void save_late(const struct blanch_device *dev) {
+    const double now = bl_now(), end = now + (now - dev->opened) / 20;
+    bool one = false;
+    for (const struct program *p = dev->programs; p && (!one || bl_now() < end); p = p->next) {
+        if (!p->key || !p->kernels || p->loaded || p->refused) continue;
+        save_binary(dev, p);
+        one = true;
+    }
+}
+
 void bl_programs_free(struct blanch_device *dev) {
+    if (dev->saves_late) save_late(dev);
     for (struct program *p = dev->programs, *next; p; p = next) next = p->next, program_free(p);
     dev->programs = NULL;
 }
@@ -302,6 +317,7 @@ static int create_raw(struct blanch_device *dev, struct program *program, const 
         *raw = clCreateKernel(program->raw, function, &error);
     }
     if (error) return bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
+    if (dev->saves_late && !program->loaded) return 0;
     if (program->key && !program->loaded) save_binary(dev, program); // only now: some drivers compile for a kernel
     free(program->key);
     program->key = NULL;
