@@ -93,7 +93,7 @@ bool bl_onnx_is_zero(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int
 bool bl_onnx_is_signed(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input);
 /* The node that gives an input; NULL: none does. */
 const struct bl_onnx_node *bl_onnx_maker(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input);
-/* The only node that uses what this one gives; NULL: there are others, or none. */
+/* The only node that uses what this one gives, but for its type; NULL: there are others, or none. */
 const struct bl_onnx_node *bl_onnx_user(struct bl_onnx_reader *r, const struct bl_onnx_node *n);
 
 /* Which input, of which node, a parameter or buffer of the operation is. */
