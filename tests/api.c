@@ -371,20 +371,23 @@ static void test_refused_steps(struct blanch_device *device) {
 /* --- networks of other tasks ------------------------------------------------------------------------- */
 
 static struct blanch_tensor *define_labelling(struct blanch_builder *b, struct blanch_tensor *x, void *context) {
-    x = blanch_relu(b, blanch_conv2d(b, "conv", x, (struct blanch_conv_spec){.out = 8, .kernel = 3, .padding = 1}));
+    const struct blanch_conv_spec conv = {.out = *(const int *)context, .kernel = 3, .padding = 1};
+    x = blanch_relu(b, blanch_conv2d(b, "conv", x, conv));
     return blanch_conv2d(b, "head", x, (struct blanch_conv_spec){.out = blanch_classes(b), .kernel = 1});
 }
 
 /* A pixel's class is whether it is of the bar. */
 static void test_labelled_pixels(struct blanch_device *device) {
     static int32_t masks[BATCH * SIDE * SIDE];
+    int width = 8;
     const struct blanch_definition definition = {.size = sizeof definition,
                                                  .name = "labelling",
                                                  .classes = 2,
                                                  .channels = 1,
                                                  .height = SIDE,
                                                  .width = SIDE,
-                                                 .define = define_labelling};
+                                                 .define = define_labelling,
+                                                 .context = &width};
     struct blanch_update update = {.size = sizeof update};
     struct blanch_metrics metrics = {.size = sizeof metrics};
     struct blanch_model *model;
