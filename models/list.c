@@ -70,13 +70,15 @@ int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, con
                                .block = 64,
                                .block_fc = model->block_fc,
                                .classes = or_else(options->classes, model->classes),
-                               .samples = options->inference};
+                               .samples = options->inference,
+                               .encodes = options->inference && options->encodes};
     if (b.nd.block < 0) b.nd.block = 0; // nd.layer has what was chosen
     bl_graph_store_as(graph, (enum bl_type)options->precision);
     b.image[0] = or_else(options->channels, model->channels);
     b.image[1] = or_else(options->height, model->size), b.image[2] = or_else(options->width, bl_model_width(model));
-    struct blanch_tensor *x = b.samples && model->latent ? bl_graph_input(graph, model->latent, 1, 1)
-                                                         : bl_graph_input(graph, b.image[0], b.image[1], b.image[2]);
+    struct blanch_tensor *x = b.samples && model->latent && !b.encodes
+                                  ? bl_graph_input(graph, model->latent, 1, 1)
+                                  : bl_graph_input(graph, b.image[0], b.image[1], b.image[2]);
     struct blanch_tensor *logits = model->define(&b, x, model->variant);
     if (options->inference || !logits || model->task == BL_GENERATE)
         return 0; // what failed is remembered: bl_graph_finish returns it

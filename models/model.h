@@ -16,6 +16,7 @@ struct bl_network_options {
     int channels, height, width;
     int batch;
     bool inference;
+    bool encodes; // of a network that generates, made for inference: its encoder in place of what makes images
     uint64_t seed;
     int recompute;
     enum blanch_precision precision;
@@ -46,6 +47,7 @@ struct blanch_model {
     enum bl_task task;
     float mean, deviation;
     int latent;                               // values of the noise that an image is made of; 0: an image of them
+    bool encoder;                             // it has one
     const struct bl_diffuse_attrs *diffusion; // which it is made of step by step; NULL: at once
 
     /* Of a definition made at run time (train/open.h); zero in the tables here. */

@@ -30,11 +30,21 @@ static struct blanch_tensor *decode(struct blanch_builder *b, struct blanch_tens
     return blanch_conv_transpose2d(b, "decoder.6", z, last);
 }
 
-/* To make images takes the decoder alone; the encoder is there for its parameters' names. */
+/* What is there is so for its parameters' names. */
+static void idle(struct blanch_builder *b) {
+    for (int i = 0; i < bl_graph_nodes(b->graph); i++) bl_graph_idle(b->graph, bl_graph_node(b->graph, i)->out[0]);
+}
+
+/* To make images takes the decoder alone, to encode them the encoder. */
 static struct blanch_tensor *vae(struct blanch_builder *b, struct blanch_tensor *x, const void *variant) {
+    if (b->encodes) {
+        decode(b, bl_graph_input(b->graph, LATENT, 1, 1));
+        idle(b);
+        return encode(b, x);
+    }
     if (b->samples) {
         encode(b, bl_graph_input(b->graph, b->image[0], b->image[1], b->image[2]));
-        for (int i = 0; i < bl_graph_nodes(b->graph); i++) bl_graph_idle(b->graph, bl_graph_node(b->graph, i)->out[0]);
+        idle(b);
         return decode(b, x);
     }
     struct blanch_tensor *gaussian = encode(b, x), *logits = decode(b, blanch_gaussian_sample(b, gaussian));
@@ -50,4 +60,5 @@ const struct blanch_model bl_model_vae = {"vae",
                                           .summary = "convolutional autoencoder that generates, for 28x28 and 32x32",
                                           .task = BL_GENERATE,
                                           .deviation = 1,
-                                          .latent = LATENT};
+                                          .latent = LATENT,
+                                          .encoder = true};

@@ -368,6 +368,82 @@ static void test_refused_steps(struct blanch_device *device) {
     }
 }
 
+/* --- networks of other tasks ------------------------------------------------------------------------- */
+
+static struct blanch_tensor *define_labelling(struct blanch_builder *b, struct blanch_tensor *x, void *context) {
+    const struct blanch_conv_spec conv = {.out = *(const int *)context, .kernel = 3, .padding = 1};
+    x = blanch_relu(b, blanch_conv2d(b, "conv", x, conv));
+    return blanch_conv2d(b, "head", x, (struct blanch_conv_spec){.out = blanch_classes(b), .kernel = 1});
+}
+
+/* A pixel's class is whether it is of the bar. */
+static void test_labelled_pixels(struct blanch_device *device) {
+    static int32_t masks[BATCH * SIDE * SIDE];
+    int width = 8;
+    const struct blanch_definition definition = {.size = sizeof definition,
+                                                 .name = "labelling",
+                                                 .classes = 2,
+                                                 .channels = 1,
+                                                 .height = SIDE,
+                                                 .width = SIDE,
+                                                 .define = define_labelling,
+                                                 .context = &width};
+    struct blanch_update update = {.size = sizeof update};
+    struct blanch_metrics metrics = {.size = sizeof metrics};
+    struct blanch_model *model;
+    struct blanch_network *network;
+    for (int i = 0; i < BATCH * SIDE * SIDE; i++) masks[i] = images[i] > 1;
+    DONE(blanch_model_define(&model, &definition));
+    const struct blanch_network_options options = {
+        .size = sizeof options, .definition = model, .batch = BATCH, .seed = 3};
+    DONE(blanch_network_create(&network, device, &options));
+    blanch_model_free(model);
+    EXPECT(blanch_network_labels_pixels(network) && !blanch_network_generates(network));
+    DONE(blanch_update_defaults("sgd", &update));
+    update.lr = 0.5f;
+    for (int i = 0; i < STEPS; i++) DONE(blanch_network_step(network, images, masks, BATCH, &update, NULL));
+    DONE(blanch_network_evaluate(network, images, masks, BATCH, &metrics));
+    EXPECT(metrics.mean_iou > 90);
+    blanch_network_free(network);
+}
+
+static void test_generating(struct blanch_device *device) {
+    enum { MADE = 5 };
+    static float pixels[BATCH * SIDE * SIDE], made[2][MADE * SIDE * SIDE];
+    struct blanch_sample_options sample = {.size = sizeof sample, .seed = 7};
+    struct blanch_metrics first = {.size = sizeof first}, last = {.size = sizeof last};
+    struct blanch_view view = {.size = sizeof view};
+    struct blanch_network *network;
+    struct blanch_network_options options = {
+        .size = sizeof options, .model = "vae", .batch = BATCH, .optimiser = "adamw", .seed = 3};
+    for (int i = 0; i < BATCH * SIDE * SIDE; i++) pixels[i] = images[i] > 1;
+    DONE(blanch_network_create(&network, device, &options));
+    EXPECT(blanch_network_generates(network) && !blanch_network_told_classes(network));
+    DONE(blanch_network_view(network, &view));
+    EXPECT(view.channels == 1 && view.mean[0] == 0 && view.deviation[0] == 1);
+    DONE(blanch_network_evaluate(network, pixels, NULL, BATCH, &first));
+    for (int i = 0; i < STEPS; i++)
+        DONE(blanch_network_step(network, pixels, i % 2 ? labels : NULL, BATCH, NULL, NULL));
+    DONE(blanch_network_evaluate(network, pixels, NULL, BATCH, &last));
+    EXPECT(last.loss < first.loss && last.count == BATCH);
+    DONE(blanch_network_sample(network, &sample, MADE, made[0]));
+    for (int i = 0; i < MADE * SIDE * SIDE; i++) EXPECT(made[0][i] >= 0 && made[0][i] <= 1);
+    sample.first = 3;
+    DONE(blanch_network_sample(network, &sample, MADE - 3, made[1]));
+    for (int i = 0; i < (MADE - 3) * SIDE * SIDE; i++) EXPECT(fabsf(made[1][i] - made[0][3 * SIDE * SIDE + i]) < 1e-5f);
+    sample.labels = labels; // it is told none
+    WRONG(blanch_network_sample(network, &sample, MADE, made[1]));
+    WRONG(blanch_network_sample(network, NULL, 0, made[1]));
+    WRONG(blanch_network_sample(network, NULL, 1, NULL));
+    WRONG(blanch_network_predict(network, pixels, BATCH, logits[0]));
+    blanch_network_free(network);
+    options.model = "smallcnn";
+    DONE(blanch_network_create(&network, device, &options));
+    EXPECT(!blanch_network_generates(network) && blanch_network_told_classes(network));
+    WRONG(blanch_network_sample(network, NULL, 1, made[1]));
+    blanch_network_free(network);
+}
+
 int main(int argc, char **argv) {
     struct blanch_device *device = NULL;
     const char *file = argc > 1 ? argv[1] : "api-test.safetensors";
@@ -382,6 +458,8 @@ int main(int argc, char **argv) {
     test_learning(device, file, BLANCH_ND, NULL);
     test_learning(device, file, BLANCH_ND, "adamw");
     test_refused_steps(device);
+    test_labelled_pixels(device);
+    test_generating(device);
     blanch_device_close(device);
     return failures != 0;
 }

@@ -128,6 +128,14 @@ def test_what_is_refused():
     refused(['vae', 'comparisons'], 'compare', '--model', 'vae', '--data', DATA, '--steps', 4, '--batch', 4, '--out',
             path('compared'))
     refused(['--out'], 'sample', '--run', trained())
+    folded = ('export', '--safetensors', path('folded.safetensors'))
+    run(*folded, '--run', trained())
+    run(*folded, '--run', trained(), '--encoder')
+    judge = train('judge', '--model', 'smallcnn', '--norm', 'bn', '--steps', 20)
+    refused(['smallcnn has no encoder'], *folded, '--run', judge, '--encoder')
+    done = subprocess.run([BLANCH, 'export', '--run', trained(), '--precision', 'int8', '--onnx', path('x.onnx')],
+                          stderr=subprocess.PIPE, universal_newlines=True)
+    check(done.returncode == 2 and ('take fp16' in done.stderr or 'protobuf-c' in done.stderr), done.stderr)
     refused(['not told a class'], 'sample', '--run', trained(), '--class', 1, '--out', path('x.png'))
     refused(['smallcnn', 'makes none'], 'sample', '--run', train('judge', '--model', 'smallcnn', '--norm', 'bn',
                                                                 '--steps', 20), '--out', path('x.png'))

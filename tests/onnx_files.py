@@ -386,6 +386,56 @@ def test_activations_in_parts():
         tap.check(ops[3:5] == ['relu', op] and len(ops) == 8, ops)
 
 
+def group_norm(groups, by_torch_export):
+    """Of ReLU's output, as both exporters leave it for opsets before 21."""
+    both = lambda n, name, *more: [(node('Unsqueeze', [n, 'axes2'], [name + '3'], name + ' spread'), '')] + (
+        [(node('CastLike', [name + '3', more[0]], [name + '4']), '')] if by_torch_export else [])
+    if by_torch_export:
+        nodes = [(node('Constant', [], ['rank'], value=tensor('', [], [4])), ''),
+                 (node('Constant', [], ['all'], value_ints=[-1]), ''),
+                 (node('Constant', [], ['0'], value_ints=[0]), ''),
+                 (node('Constant', [], ['groups0'], value_ints=[groups]), ''),
+                 (node('Reshape', ['groups0', 'all'], ['groups1']), ''),
+                 (node('Concat', ['0', 'groups1', 'all'], ['to'], axis=0), '')]
+        for name, number in ('ones', 1.0), ('none', 0.0):
+            nodes += [(node('Constant', [], [name + '0'], value_float=number), ''),
+                      (node('CastLike', [name + '0', 'relu'], [name + '1']), ''),
+                      (node('Expand', [name + '1', 'groups1'], [name]), '')]
+    else:
+        nodes = [(node('Constant', [], ['to'], value_ints=[0, groups, -1]), '')]
+        nodes += [(node('Constant', [], [name], value=tensor('', [groups], [number] * groups)), '')
+                  for name, number in (('ones', 1.0), ('none', 0.0))]
+    nodes += [(node('Reshape', ['relu', 'to'], ['parts'], 'apart'), ''),
+              (node('InstanceNormalization', ['parts', 'ones', 'none'], ['normal'], 'normal', epsilon=1e-3), ''),
+              (node('Shape', ['relu'], ['shape']), ''), (node('Reshape', ['normal', 'shape'], ['back'], 'back'), '')]
+    if by_torch_export:
+        nodes += [(node('Constant', [], ['one'], value_int=1), ''), (node('Sub', ['rank', 'one'], ['three']), ''),
+                  (node('Range', ['one', 'three', 'one'], ['axes2'], 'range'), '')]
+    else:
+        nodes += [(node('Constant', [], ['axes2'], value_ints=[1, 2]), '')]
+    last = '4' if by_torch_export else '3'
+    return (nodes + both('gn.weight', 'w', 'back') + [(node('Mul', ['back', 'w' + last], ['product'], 'product'), '')] +
+            both('gn.bias', 'b', 'product') + [(node('Add', ['product', 'b' + last], ['y'], 'sum'), 'y')])
+
+
+def test_group_norms_as_exporters_leave_them():
+    values = b''.join(field(7, field(5, tensor(n, [8], [v] * 8))) for n, v in (('gn.weight', 1.5), ('gn.bias', 0.25)))
+    for groups in 1, 2, 8:
+        for by_torch_export in False, True:
+            put('gn.onnx', like_pytorch(extra=group_norm(groups, by_torch_export))[0] + values)
+            graph = json.loads(blanch('models', path('gn.onnx'), '--json'))['graph']
+            found = [n for n in graph if n['op'] == 'group_norm']
+            tap.check(len(graph) == 8 and len(found) == 1, graph)
+            attrs = found[0]['attrs']
+            tap.check(found[0]['name'] == 'gn' and attrs['groups'] == groups and attrs['eps'] == 1e-3, found)
+    saved = safetensors(os.path.join(trained('gn', '--model', path('gn.onnx'), '--lr', '0', '--momentum', '0',
+                                             '--weight-decay', '0'), 'last.safetensors'))
+    tap.check(saved['gn.weight'] == (1.5,) * 8 and saved['gn.bias'] == (0.25,) * 8, saved)
+    extra = group_norm(2, False)
+    extra[0] = (node('Constant', [], ['to'], value_ints=[0, 4, -1]), '')     # of four groups, and weights of two
+    refused('InstanceNormalization (normal', 'models', put('gn.onnx', like_pytorch(extra=extra)[0] + values))
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 def test_all_nodes_that_cannot_be_read_are_named():

@@ -37,7 +37,8 @@ class Small(torch.nn.Module):
         self.features = torch.nn.Sequential(
             torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.nn.BatchNorm2d(8), torch.nn.SiLU(),
             torch.nn.MaxPool2d(3, 2, ceil_mode=True), torch.nn.Conv2d(8, 16, 3, padding=1, groups=2), torch.nn.GELU(),
-            torch.nn.AvgPool2d(2), torch.nn.BatchNorm2d(16), torch.nn.Hardswish())
+            torch.nn.AvgPool2d(2), torch.nn.BatchNorm2d(16), torch.nn.Hardswish(), torch.nn.GroupNorm(4, 16),
+            torch.nn.Conv2d(16, 16, 1), torch.nn.GroupNorm(16, 16, eps=1e-4), torch.nn.SiLU())
         self.dropout = torch.nn.Dropout(0.25)
         self.head = torch.nn.Linear(16, 10)
 

@@ -16,6 +16,7 @@ from tap import check
 
 import numpy as np
 import blanch
+from blanch import nn
 
 SIDE, CLASSES, NAMES = 16, 3, ('ground', 'left', 'right')
 NETWORK = {'input': [3, SIDE, SIDE], 'graph': [
@@ -248,6 +249,33 @@ def test_python_measures_as_the_program():
         before = network.step(*next(iter(data.batches(network))), lr=0)
         check(before.pixels > 600 and 0 < before.right <= before.pixels, before)
         raises(blanch.UsageError, 'labelled pixels', network.step, np.zeros((1, 3, SIDE, SIDE)), [0])
+
+
+def test_a_fit_in_python_is_that_of_the_program():
+    """On data by their spec, on arrays, and on a module of Python's."""
+    trained()
+    settings = dict(lr=0.2, schedule='constant', quiet=True)
+    with blanch.Network(path('net.json'), norm='bn', batch=4) as network:
+        found = network.fit(pairs(), 12, **settings).epochs
+    logged = lines('whole', 'epoch')
+    check(np.allclose([e['train_loss'] for e in found], [e['train_loss'] for e in logged], rtol=1e-5), (found, logged))
+    check(abs(found[-1]['val_mean_iou'] - logged[-1]['val_mean_iou']) < 1e-3 and 'train_top1' not in found[-1], found)
+    both = [scene(i) for i in range(16)]
+    images = np.stack([picture.transpose(2, 0, 1) / 255 - 0.5 for picture, _ in both])
+    masks = np.stack([mask for _, mask in both])
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+                        nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, CLASSES, 2, 2))
+    for norm in 'bn', 'nd':
+        with blanch.Network(net, input=(3, SIDE, SIDE), norm=norm, batch=4) as network:
+            check(network.pixels == (SIDE, SIDE) and network.predict(images).shape == (16, CLASSES, SIDE, SIDE))
+            found = network.fit((images[:12], masks[:12]), 24, validation=(images[12:], masks[12:]), early_stop=24,
+                                **settings).epochs[-1]
+            check(found['val_mean_iou'] > 60, found)
+            check(abs(network.evaluate(images[12:], masks[12:]).mean_iou - found['val_mean_iou'] / 100) < 1e-6)
+            raises(blanch.UsageError, '(N, 16, 16) are needed', network.fit, (images, masks[:, 0]), quiet=True)
+    with blanch.Network(net, input=(3, SIDE, SIDE), norm='bn', batch=32) as network:
+        found = network.fit('synthetic-seg:3x%dx%d:3' % (SIDE, SIDE), **settings).epochs[-1]
+        check(found['train_pixel_accuracy'] > 50 and 'test_mean_iou' in found, found)
 
 
 def test_what_does_not_fit_is_refused():

@@ -138,7 +138,7 @@ enum { MADE = 3, PICTURE = 28 * 28 };
 
 static void make(struct blanch_device *dev, const char *name, enum blanch_norm norm, int stop, float *images) {
     struct blanch_network *net = generator(dev, name, norm);
-    check(bl_sample(net, &(struct bl_sample_options){.seed = 9, .count = MADE, .label = -1, .stop = stop}, images));
+    check(bl_sample(net, &(struct bl_sample_options){.seed = 9, .count = MADE, .stop = stop}, images));
     blanch_network_free(net);
 }
 
@@ -188,25 +188,26 @@ static void test_images_by_number(void **state) {
     if (!device) skip();
     float *all = calloc(MADE * PICTURE, sizeof *all), *one = calloc(PICTURE, sizeof *one);
     struct blanch_network *net = generator(device, "ddpm-unet", BLANCH_BN);
-    struct bl_sample_options o = {.seed = 1, .count = MADE, .label = -1, .stop = 2};
+    struct bl_sample_options o = {.seed = 1, .count = MADE, .stop = 2};
     check(bl_sample(net, &o, all));
     o.count = 1, o.first = 2;
     check(bl_sample(net, &o, one));
     for (int i = 0; i < PICTURE; i++) assert_true(fabsf(one[i] - all[2 * PICTURE + i]) < 1e-4f);
-    o.label = 2; // whose turn it was
+    int32_t label = 2; // whose turn it was
+    o.labels = &label;
     check(bl_sample(net, &o, one));
     for (int i = 0; i < PICTURE; i++) assert_true(fabsf(one[i] - all[2 * PICTURE + i]) < 1e-4f);
-    o.label = 4;
+    label = 4;
     check(bl_sample(net, &o, one));
     double classes = 0, seeds = 0;
     for (int i = 0; i < PICTURE; i++) classes += fabs((double)(one[i] - all[2 * PICTURE + i]));
-    o.label = 2, o.seed = 2;
+    label = 2, o.seed = 2;
     check(bl_sample(net, &o, one));
     for (int i = 0; i < PICTURE; i++) seeds += fabs((double)(one[i] - all[2 * PICTURE + i])) / PICTURE;
     assert_true(classes > 0 && seeds > 0.5);
-    o.label = 10;
+    label = 10;
     assert_int_equal(bl_sample(net, &o, one), BLANCH_EUSAGE);
-    o.label = -1, o.stop = 1001;
+    o.labels = NULL, o.stop = 1001;
     assert_int_equal(bl_sample(net, &o, one), BLANCH_EUSAGE);
     float logits[10];
     assert_int_equal(bl_network_infer(net, one, 1, logits), BLANCH_EUSAGE);

@@ -12,6 +12,7 @@ struct export {
     struct bl_weights_options weights;
     const char *onnx, *safetensors, *precision;
     int images; // that ranges of 8 bits are found by
+    bool encoder;
     enum bl_type type;
     struct bl_calibration calibration; // of 8 bits
 };
@@ -51,13 +52,17 @@ static int open_source(struct source *source, const struct bl_trained *t, struct
 static int write(struct export *e, const struct bl_trained *t, struct bl_network_options *network) {
     struct bl_graph *graph = NULL;
     struct source source = {0};
+    network->encodes = e->encoder;
     int code = bl_export_graph(&graph, t->model, network);
     if (!code) code = open_source(&source, t, graph);
     if (!code) {
-        const bool named = t->data || t->config.class_name;
+        const bool generates = t->model->task == BL_GENERATE, told = !generates || bl_graph_labels(graph);
+        const bool named = told && (t->data || t->config.class_name);
+        const int classes = generates ? network->classes : (int)bl_graph_out(graph)->c;
         const struct bl_export out = {
             .model = t->model,
             .norm = network->norm,
+            .encodes = e->encoder,
             .files = {.path = e->onnx,
                       .weights = e->safetensors,
                       .type = e->type == BL_F16 ? BL_F16 : BL_F32,
@@ -65,7 +70,7 @@ static int write(struct export *e, const struct bl_trained *t, struct bl_network
                       .context = &source,
                       .input_range = e->type == BL_I8 ? bl_calibration_input : NULL,
                       .range_context = &e->calibration},
-            .class_names = named ? names_of(t, (int)bl_graph_out(graph)->c) : NULL,
+            .class_names = named ? names_of(t, classes) : NULL,
             .view = &t->view,
         };
         code = bl_export_write(graph, &out);
@@ -149,6 +154,9 @@ static int export(struct export *e) {
     if (!code) code = check_precision(e);
     if (code) return code;
     code = bl_trained_find(&trained, &e->weights, &network);
+    if (!code && e->type == BL_I8 && trained.model->task == BL_GENERATE)
+        code = bl_fail(BLANCH_EUSAGE, "--precision int8 compares top-1, and %s generates images: take fp16",
+                       trained.model->name);
     if (!code) code = check_files(e, &trained);
     if (!code) code = e->type == BL_I8 ? export_int8(e, &trained, &network) : write(e, &trained, &network);
     if (!code && e->onnx && e->type != BL_I8) printf("%s: ONNX, opset %d\n", bl_shown(e->onnx), BL_ONNX_WRITTEN);
@@ -171,6 +179,7 @@ static int run(int argc, char **argv) {
         {"onnx", BL_OPT_TEXT, &e.onnx, 0, 0, "FILE", "writes the network as ONNX"},
         {"safetensors", BL_OPT_TEXT, &e.safetensors, 0, 0, "FILE", "writes its folded weights, by the same names"},
         {"precision", BL_OPT_TEXT, &e.precision, 0, 0, "fp32|fp16|int8", "of weights and arithmetic (fp32)"},
+        {"encoder", BL_OPT_FLAG, &e.encoder, 0, 0, NULL, "of a network that generates: its encoder, not its decoder"},
         {"calibrate", BL_OPT_INT, &e.images, 1, 1 << 24, "N",
          "int8: training images of --data, or of the run's data, that ranges are found by (512)"},
         {0},

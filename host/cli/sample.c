@@ -139,22 +139,30 @@ static int print_json(const struct sample *s) {
     return bl_print_json(json);
 }
 
+/* Of all images, where one class is asked for. */
+static int make(struct sample *s, struct bl_sample_options *options) {
+    int32_t *labels = s->label < 0 ? NULL : bl_calloc((size_t)s->count, sizeof *labels);
+    if (s->label >= 0 && !labels) return BLANCH_ENOMEM;
+    for (int n = 0; n < s->count && labels; n++) labels[n] = s->label;
+    options->labels = labels;
+    int code = bl_sample(s->t.net, options, s->images);
+    bl_progress_end(s->progress);
+    free(labels);
+    return code;
+}
+
 static int sample(struct sample *s) {
     if (!s->out && !s->features) return bl_fail(BLANCH_EUSAGE, "--out FILE.png is missing");
     int code = bl_trained_open(&s->t, &s->o);
     if (code) return code;
     const struct bl_network_options *o = &s->t.net->options;
-    const struct bl_sample_options options = {.seed = s->o.common.seed < 0 ? 0 : (uint64_t)s->o.common.seed,
-                                              .count = s->count,
-                                              .label = s->label,
-                                              .step = show,
-                                              .context = s};
+    struct bl_sample_options options = {
+        .seed = s->o.common.seed < 0 ? 0 : (uint64_t)s->o.common.seed, .count = s->count, .step = show, .context = s};
     const size_t values = (size_t)o->channels * (size_t)o->height * (size_t)o->width;
     if (o->channels != 1 && o->channels != 3)
         code = bl_fail(BLANCH_EUSAGE, "images of %d channels are no picture: 1 or 3 are", o->channels);
     if (!code && !(s->images = bl_calloc((size_t)s->count * values, sizeof *s->images))) code = BLANCH_ENOMEM;
-    if (!code) code = bl_sample(s->t.net, &options, s->images);
-    bl_progress_end(s->progress);
+    if (!code) code = make(s, &options);
     if (!code && s->out) code = write_grid(s);
     if (!code && s->out && !s->o.common.json) printf("%s: %d images\n", bl_shown(s->out), s->count);
     if (!code && s->features) code = judge(s);

@@ -214,6 +214,7 @@ struct blanch_builder {
     char prefix[128];    // put before every name: "layer1.0."
     char name[128];      // of blanch_name
     bool samples;        // a network that generates is to make images, not to learn it
+    bool encodes;        // or its encoder alone is wanted
     int image[3];        // channels, height and width of an image, where the input is none
 };
 

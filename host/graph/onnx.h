@@ -22,8 +22,12 @@ void bl_onnx_network_release(struct bl_onnx_network *network);
 /* --- a network to a file ---------------------------------------------------------------------- */
 
 struct bl_onnx_options {
-    const char *path;                 // of the ONNX file; NULL: none
-    const char *weights;              // of the folded weights as safetensors; NULL: none
+    const char *path;    // of the ONNX file; NULL: none
+    const char *weights; // of the folded weights as safetensors; NULL: none
+    /* Of the images and of what comes of them; NULL: "images", "logits". The latter are of any size where they have a
+     * name; pixels: logits of these, which are written as probabilities. */
+    const char *input, *output;
+    bool pixels;
     enum bl_type type;                // BL_F32 or BL_F16
     const struct bl_onnx_pair *pairs; // metadata
     int pair_count;
@@ -93,7 +97,7 @@ bool bl_onnx_is_zero(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int
 bool bl_onnx_is_signed(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input);
 /* The node that gives an input; NULL: none does. */
 const struct bl_onnx_node *bl_onnx_maker(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int input);
-/* The only node that uses what this one gives; NULL: there are others, or none. */
+/* The only node that uses what this one gives, but for its type; NULL: there are others, or none. */
 const struct bl_onnx_node *bl_onnx_user(struct bl_onnx_reader *r, const struct bl_onnx_node *n);
 
 /* Which input, of which node, a parameter or buffer of the operation is. */
@@ -144,6 +148,12 @@ const char *bl_onnx_in(struct bl_onnx_writer *w, const struct bl_node *node, int
 enum bl_onnx_view bl_onnx_written(const struct bl_onnx_writer *w, const struct bl_node *node, int input);
 const char *bl_onnx_out(struct bl_onnx_writer *w, const struct bl_node *node, enum bl_onnx_view view);
 const char *bl_onnx_between(struct bl_onnx_writer *w, const struct bl_node *node, const char *what); // a name within it
+/* What a node is given that no node makes and that is not the images: a number, or a label, of each, (N). float32
+ * whatever the file's type is; what is computed of it goes on in that through bl_onnx_narrow. */
+const char *bl_onnx_given(struct bl_onnx_writer *w, const struct bl_node *node, int input); // NULL: a node makes it
+const char *bl_onnx_narrow(struct bl_onnx_writer *w, const struct bl_node *node, const char *from);
+const char *bl_onnx_put_floats(struct bl_onnx_writer *w, const struct bl_node *node, const char *name,
+                               const float *values, int count);
 /* Initialisers, NODE.NAME; names. */
 const char *bl_onnx_put(struct bl_onnx_writer *w, const struct bl_node *node, const char *name, const double *values,
                         int dims, const int64_t *sizes);

@@ -85,8 +85,28 @@ static int between_list_and_number(struct bl_onnx_reader *r, const struct bl_onn
     return bl_onnx_give(r, n, 0, &(struct value){.known = SPLAT, .number = number, .dims = dims, .shape = {1}});
 }
 
+/* A parameter with sizes of 1 more; false: it is none, or its axes are not known. */
+static bool widened(struct bl_onnx_reader *r, const struct bl_onnx_node *n, struct value *value) {
+    const struct value *x = bl_onnx_input(r, n, 0);
+    int64_t axes[BL_ONNX_WHOLE];
+    bool added[BL_ONNX_DIMS] = {false};
+    int count, from = 0;
+    if (!bl_onnx_is_parameter(r, x) || x->dims < 1 || x->transposed || !bl_onnx_whole(r, n, 1, axes, &count) ||
+        x->dims + count > BL_ONNX_DIMS || (x->values->dtype != BL_F32 && x->values->dtype != BL_F16))
+        return false;
+    *value = *x, value->dims = x->dims + count;
+    for (int i = 0; i < count; i++) {
+        if (axes[i] < 0) axes[i] += value->dims;
+        if (axes[i] < 0 || axes[i] >= value->dims || added[axes[i]]) return false;
+        added[axes[i]] = true;
+    }
+    for (int i = 0; i < value->dims; i++) value->shape[i] = added[i] ? 1 : x->shape[from++];
+    return true;
+}
+
 static int unsqueeze(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
-    return between_list_and_number(r, n, 1);
+    struct value value;
+    return widened(r, n, &value) ? bl_onnx_give(r, n, 0, &value) : between_list_and_number(r, n, 1);
 }
 static int squeeze(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return between_list_and_number(r, n, 0);
@@ -275,6 +295,24 @@ static int multiply(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return arithmetic(r, n, '*');
 }
 
+/* A few whole numbers from the first to before the second, by the third. */
+static int range(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    int64_t part[3], list[BL_ONNX_WHOLE], whole[BL_ONNX_WHOLE];
+    int count = 0;
+    for (int i = 0; i < 3; i++) {
+        if (!bl_onnx_whole(r, n, i, list, &count) || count != 1 || list[0] < -BL_ONNX_WHOLE || list[0] > BL_ONNX_WHOLE)
+            return bl_onnx_refuse(r, "it is of more values than are computed here");
+        part[i] = list[0];
+    }
+    if (!part[2]) return bl_onnx_refuse(r, "its step is 0");
+    count = 0;
+    for (int64_t at = part[0]; part[2] > 0 ? at < part[1] : at > part[1]; at += part[2]) {
+        if (count == BL_ONNX_WHOLE) return bl_onnx_refuse(r, "it is of more values than are computed here");
+        whole[count++] = at;
+    }
+    return give_whole(r, n, whole, count, 1);
+}
+
 /* Of two lists, by a third. */
 static int where(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     int64_t lists[3][BL_ONNX_WHOLE];
@@ -384,6 +422,7 @@ const struct bl_onnx_form bl_onnx_fold_forms[] = {
     {"Less", less},
     {"Mul", multiply},
     {"RandomUniformLike", random_like},
+    {"Range", range},
     {"Reshape", reshape},
     {"Shape", shape},
     {"Slice", slice},

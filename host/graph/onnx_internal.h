@@ -36,7 +36,7 @@ struct value {
     double number;
     bool scaled;
     const char *stage;
-    int uses, user; // by live nodes, the network's output included; the last of them, or -1
+    int uses, user; // by live nodes, the network's output included; the first of them, or -1
 };
 
 struct cat { // one that was added, by all that it joins

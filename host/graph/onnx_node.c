@@ -206,8 +206,26 @@ const struct bl_onnx_node *bl_onnx_maker(struct bl_onnx_reader *r, const struct 
     return NULL;
 }
 
+/* The only one of several that takes a value, where the others ask for its type alone. */
+static const struct bl_onnx_node *taker(struct bl_onnx_reader *r, const struct value *value) {
+    const struct bl_onnx_node *only = NULL;
+    int found = 0;
+    for (int i = value->user; i >= 0 && i < r->model->nodes && found < value->uses; i++) {
+        const struct bl_onnx_node *n = &r->model->node[i];
+        for (int k = 0; r->live[i] && k < n->inputs; k++) {
+            if (strcmp(n->input[k], value->name)) continue;
+            found++;
+            if (k == 1 && !strcmp(n->type, "CastLike")) continue;
+            if (only) return NULL;
+            only = n;
+        }
+    }
+    return found == value->uses ? only : NULL; // else the network gives it
+}
+
 const struct bl_onnx_node *bl_onnx_user(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     const struct value *out = n->outputs ? bl_onnx_find(r, n->output[0]) : NULL;
+    if (out && out->uses > 1) return taker(r, out);
     return out && out->uses == 1 && out->user >= 0 ? &r->model->node[out->user] : NULL;
 }
 

@@ -6,7 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char in_name[] = "images", out_name[] = "logits";
+static const char number_name[] = "time", label_name[] = "class"; // of graph inputs beside the images
+
+static const char *in_name(const struct bl_onnx_writer *w) {
+    return w->options->input ? w->options->input : "images";
+}
+static const char *out_name(const struct bl_onnx_writer *w) {
+    return w->options->output ? w->options->output : "logits";
+}
 
 void bl_onnx_failed(struct bl_onnx_writer *w, int code) {
     if (!w->code) w->code = code;
@@ -96,6 +103,9 @@ static const char *in_tokens(struct bl_onnx_writer *w, const struct bl_node *nod
 /* An input is made of another view beside the node that wants it so. */
 const char *bl_onnx_in(struct bl_onnx_writer *w, const struct bl_node *node, int input, enum bl_onnx_view view) {
     const struct written *from = written_of(w, node, input);
+    if (!w->code && bl_onnx_given(w, node, input))
+        bl_onnx_failed(w, bl_fail(BLANCH_EUSAGE, "%s: %s of a number or a label has no form in ONNX that is written",
+                                  node->name, node->op->name));
     if (w->code || from->view == view) return from->name ? from->name : "";
     if (view == BL_ONNX_TOKENS || from->view == BL_ONNX_TOKENS) return in_tokens(w, node, input, view);
     char what[16];
@@ -121,6 +131,20 @@ const char *bl_onnx_out(struct bl_onnx_writer *w, const struct bl_node *node, en
     const char *name = bl_onnx_between(w, node, "out");
     bl_onnx_same(w, node, name, view);
     return name;
+}
+
+const char *bl_onnx_given(struct bl_onnx_writer *w, const struct bl_node *node, int input) {
+    const struct blanch_tensor *x = node->in[input];
+    if (bl_graph_maker(node, x) || x == bl_graph_in(w->graph)) return NULL;
+    return x->type == BL_I32 ? label_name : number_name;
+}
+
+const char *bl_onnx_narrow(struct bl_onnx_writer *w, const struct bl_node *node, const char *from) {
+    if (w->options->type == BL_F32) return from;
+    const char *to = bl_onnx_between(w, node, "narrow");
+    bl_onnx_emit(w, "Cast", (const char *[4]){from}, to,
+                 (const struct bl_onnx_attribute[]){{"to", BL_ONNX_INT, .i = BL_ONNX_TYPE_F16}, {NULL}});
+    return to;
 }
 
 /* --- nodes and initialisers ------------------------------------------------------------------- */
@@ -188,6 +212,12 @@ const char *bl_onnx_put(struct bl_onnx_writer *w, const struct bl_node *node, co
     void *narrow = bl_onnx_room(w, count, bl_type_bytes(w->options->type));
     if (narrow) bl_type_narrow(w->options->type, floats, narrow, count);
     return bl_onnx_put_raw(w, node, name, w->options->type, narrow, dims, sizes);
+}
+
+const char *bl_onnx_put_floats(struct bl_onnx_writer *w, const struct bl_node *node, const char *name,
+                               const float *values, int count) {
+    const float *kept = copy(w, values, (size_t)count, sizeof *values);
+    return bl_onnx_put_raw(w, node, name, BL_F32, kept, 1, (const int64_t[]){count});
 }
 
 const char *bl_onnx_put_whole(struct bl_onnx_writer *w, const struct bl_node *node, const char *name,
@@ -308,17 +338,23 @@ static void write_node(struct bl_onnx_writer *w, const struct bl_node *node) {
         bl_onnx_same(w, node, bl_onnx_in(w, node, 0, bl_onnx_written(w, node, 0)), bl_onnx_written(w, node, 0));
 }
 
+/* Of one pixel: (N, features). */
+static bool is_flat(const struct blanch_tensor *x) {
+    return x->h * x->w == 1;
+}
+
 /* The input, in the type of the rest. */
 static void begin(struct bl_onnx_writer *w) {
     struct written *input = &w->written[bl_graph_nodes(w->graph)];
-    *input = (struct written){in_name, BL_ONNX_NCHW};
+    const bool features = w->options->input && is_flat(bl_graph_in(w->graph));
+    *input = (struct written){in_name(w), features ? BL_ONNX_FLAT : BL_ONNX_NCHW};
     if (w->options->type == BL_F32) return;
-    input->name = "images/fp16";
-    bl_onnx_emit(w, "Cast", (const char *[4]){in_name}, input->name,
+    input->name = "input/fp16";
+    bl_onnx_emit(w, "Cast", (const char *[4]){in_name(w)}, input->name,
                  (const struct bl_onnx_attribute[]){{"to", BL_ONNX_INT, .i = BL_ONNX_TYPE_F16}, {NULL}});
 }
 
-/* The logits under their name, (batch, classes), or (batch, classes, height, width) of pixels, float32. */
+/* The logits under their name, (batch, classes), or (batch, classes, height, width) of pixels, float32; or images. */
 static void end(struct bl_onnx_writer *w) {
     const struct blanch_tensor *logits = bl_graph_out(w->graph);
     const struct written *last = NULL;
@@ -328,10 +364,11 @@ static void end(struct bl_onnx_writer *w) {
     }
     if (w->code || !last || !last->name) return;
     const bool narrow = w->options->type != BL_F32;
-    const char *flat = last->name, *to = narrow ? "logits/fp16" : out_name;
+    const char *flat = last->name, *to = narrow ? "output/fp16" : out_name(w), *result = to;
     const struct blanch_tensor *x = bl_graph_in(w->graph);
-    const bool whole = logits->h * logits->w == 1;
-    if (!whole && (logits->h != x->h || logits->w != x->w))
+    const bool whole = is_flat(logits);
+    if (w->options->pixels) to = "output/logits";
+    if (!whole && !w->options->output && (logits->h != x->h || logits->w != x->w))
         bl_onnx_failed(w, bl_fail(BLANCH_EUSAGE, "its output is not the logits of classes"));
     struct bl_onnx_node *maker = w->node_count ? &w->nodes[w->node_count - 1] : NULL;
     if (!whole && last->view == BL_ONNX_NHWC)
@@ -342,25 +379,30 @@ static void end(struct bl_onnx_writer *w) {
         maker->name = ((const char **)maker->output)[0] = to;
     else
         bl_onnx_emit(w, "Identity", (const char *[4]){flat}, to, NULL);
+    if (w->options->pixels) bl_onnx_emit(w, "Sigmoid", (const char *[4]){to}, result, NULL);
     if (narrow)
-        bl_onnx_emit(w, "Cast", (const char *[4]){to}, out_name,
+        bl_onnx_emit(w, "Cast", (const char *[4]){result}, out_name(w),
                      (const struct bl_onnx_attribute[]){{"to", BL_ONNX_INT, .i = BL_ONNX_TYPE_F32}, {NULL}});
 }
 
 static int write_files(struct bl_onnx_writer *w) {
     const struct blanch_tensor *x = bl_graph_in(w->graph), *y = bl_graph_out(w->graph);
-    const struct bl_onnx_value in = {in_name, BL_F32, 4, {-1, x->c, x->h, x->w}},
-                               out = {out_name, BL_F32, y->h * y->w == 1 ? 2 : 4, {-1, y->c, y->h, y->w}};
+    const int dims = w->options->input && is_flat(x) ? 2 : 4;
+    struct bl_onnx_value in[3] = {{in_name(w), BL_F32, dims, {-1, x->c, x->h, x->w}}};
+    const struct bl_onnx_value out = {out_name(w), BL_F32, is_flat(y) ? 2 : 4, {-1, y->c, y->h, y->w}};
+    int inputs = 1;
+    if (bl_graph_number(w->graph)) in[inputs++] = (struct bl_onnx_value){number_name, BL_F32, 1, {-1}};
+    if (bl_graph_labels(w->graph)) in[inputs++] = (struct bl_onnx_value){label_name, BL_I64, 1, {-1}};
     const struct bl_onnx_model model = {.producer = "blanch",
                                         .opset = BL_ONNX_WRITTEN,
                                         .nodes = (int)w->node_count,
                                         .initialisers = (int)w->tensor_count,
-                                        .inputs = 1,
+                                        .inputs = inputs,
                                         .outputs = 1,
                                         .pairs = w->options->pair_count,
                                         .node = w->nodes,
                                         .initialiser = w->tensors,
-                                        .input = &in,
+                                        .input = in,
                                         .output = &out,
                                         .pair = w->options->pairs};
     int code = w->options->path ? bl_onnx_write(w->options->path, &model) : 0;

@@ -1,5 +1,6 @@
 /* y = the row of a table that the image's label names: weight (count, channels), torch.nn.Embedding. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
@@ -49,6 +50,20 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const char *labels = bl_onnx_given(w, node, 0);
+    struct bl_onnx_layer room;
+    if (!labels) {
+        bl_onnx_failed(w, bl_fail(BLANCH_EUSAGE, "%s: its labels are computed", node->name));
+        return;
+    }
+    bl_onnx_fold_plain(w, node, &room);
+    const char *table = bl_onnx_put(w, node, "weight", room.weight, 2, node->param[0]->shape);
+    bl_onnx_emit(w, "Gather", (const char *[4]){table, labels}, bl_onnx_out(w, node, BL_ONNX_FLAT), NULL);
+}
+
+static const struct bl_onnx_op onnx = {.write = write};
+
 static const struct bl_field fields[] = {
     {"count", BL_FIELD_INT, offsetof(struct bl_embedding_attrs, count)},
     {"channels", BL_FIELD_INT, offsetof(struct bl_embedding_attrs, channels)},
@@ -71,4 +86,5 @@ const struct bl_op bl_op_embedding = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

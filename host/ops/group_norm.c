@@ -163,37 +163,70 @@ static int read(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
     return bl_onnx_add(r, n, &attrs, &x, 1, params, BL_ONNX_NCHW);
 }
 
-/* The next node, which nothing else uses what n gives, where it is of that type; NULL: it is not. */
-static const struct bl_onnx_node *next(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const char *type) {
-    const struct bl_onnx_node *user = n ? bl_onnx_user(r, n) : NULL;
-    return user && !strcmp(user->type, type) ? user : NULL;
+/* As it is written below, and by PyTorch for opsets before 21: (N, groups, values), an InstanceNormalization of these
+ * without weights, back to images, times a weight of each channel, plus a bias. */
+static const char split[] = "groups", normal[] = "normalised groups", whole[] = "group norm",
+                  scaled[] = "scaled groups";
+
+static bool goes_to(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const char *type) {
+    const struct bl_onnx_node *user = bl_onnx_user(r, n);
+    return user && !strcmp(user->type, type);
 }
 
-/* Which input of a sum or product is of a value for each of so many channels; -1: none. */
-static int values_of(struct bl_onnx_reader *r, const struct bl_onnx_node *n, int64_t channels) {
+/* There, or back. */
+static int read_reshape(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const struct blanch_tensor *x = bl_onnx_pending(r, n, 0, normal);
+    int64_t sizes[BL_ONNX_WHOLE];
+    int count;
+    if (!bl_onnx_whole(r, n, 1, sizes, &count)) return bl_onnx_other(r);
+    if (x && count == 4 && sizes[1] == x->c && sizes[2] == x->h && sizes[3] == x->w && goes_to(r, n, "Mul"))
+        return bl_onnx_pend(r, n, 0, whole);
+    if (!bl_onnx_is_tensor(r, n, 0) || bl_onnx_view(r, n, 0) != BL_ONNX_NCHW || count != 3 ||
+        !goes_to(r, n, "InstanceNormalization"))
+        return bl_onnx_other(r);
+    return bl_onnx_pend(r, n, 0, split);
+}
+
+/* As many groups as channels are seen as images already. */
+static int read_normal(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const bool each = bl_onnx_is_tensor(r, n, 0) && bl_onnx_view(r, n, 0) == BL_ONNX_COLUMNS;
+    const struct bl_onnx_node *before = bl_onnx_maker(r, n, 0);
+    int64_t sizes[BL_ONNX_WHOLE], groups[BL_ONNX_DIMS];
+    int count;
+    if ((!each && !bl_onnx_pending(r, n, 0, split)) || !goes_to(r, n, "Reshape")) return bl_onnx_other(r);
+    if (!before || !bl_onnx_whole(r, before, 1, sizes, &count) || count != 3 || bl_onnx_sizes(r, n, 1, groups) != 1 ||
+        groups[0] != sizes[1] || !bl_onnx_all(r, n, 1, 1) || !bl_onnx_all(r, n, 2, 0))
+        return bl_onnx_other(r);
+    return bl_onnx_pend(r, n, 0, normal);
+}
+
+/* Which input is in a stage, the other one being a value for each channel; -1: neither. */
+static int staged(struct bl_onnx_reader *r, const struct bl_onnx_node *n, const char *stage) {
     int64_t sizes[BL_ONNX_DIMS];
-    for (int i = 0; n && i < 2; i++)
-        if (bl_onnx_sizes(r, n, i, sizes) == 3 && sizes[0] == channels && sizes[1] == 1 && sizes[2] == 1) return i;
+    for (int i = 0; i < 2; i++) {
+        const struct blanch_tensor *x = bl_onnx_pending(r, n, i, stage);
+        if (x && bl_onnx_sizes(r, n, !i, sizes) == 3 && sizes[0] == x->c && sizes[1] == 1 && sizes[2] == 1) return i;
+    }
     return -1;
 }
 
-/* As it is written below, and by PyTorch for opsets before 21. */
-static int read_groups(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
-    int64_t shape[BL_ONNX_WHOLE], sizes[BL_ONNX_DIMS];
-    int count;
-    const struct bl_onnx_node *normal = next(r, n, "InstanceNormalization"), *back = next(r, normal, "Reshape"),
-                              *product = next(r, back, "Mul"), *sum = next(r, product, "Add");
-    if (!sum || !bl_onnx_is_tensor(r, n, 0) || bl_onnx_view(r, n, 0) != BL_ONNX_NCHW) return bl_onnx_other(r);
-    struct blanch_tensor *x = bl_onnx_image(r, n, 0);
-    const int weight = values_of(r, product, x->c), bias = values_of(r, sum, x->c);
-    if (weight < 0 || bias < 0 || !bl_onnx_whole(r, n, 1, shape, &count) || count != 3) return bl_onnx_other(r);
-    if (bl_onnx_sizes(r, normal, 1, sizes) != 1 || sizes[0] != shape[1] || shape[1] < 1 || shape[1] > x->c)
-        return bl_onnx_other(r);
-    if (!bl_onnx_all(r, normal, 1, 1) || !bl_onnx_all(r, normal, 2, 0)) return bl_onnx_other(r);
-    const struct bl_group_norm_attrs attrs = {(int)shape[1], (int)x->c, bl_onnx_float(normal, "epsilon", 1e-5f)};
-    const struct bl_onnx_param params[] = {{"weight", product, weight}, {"bias", sum, bias}, {NULL}};
-    const struct bl_onnx_node *const parts[] = {normal, back, product, sum};
-    for (int i = 0; i < BL_COUNT(parts); i++) bl_onnx_absorb(r, n, parts[i]);
+static int read_product(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const int i = staged(r, n, whole);
+    return i >= 0 && goes_to(r, n, "Add") ? bl_onnx_pend(r, n, i, scaled) : bl_onnx_other(r);
+}
+
+static int read_sum(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
+    const int i = staged(r, n, scaled);
+    if (i < 0) return bl_onnx_other(r);
+    const struct bl_onnx_node *product = bl_onnx_maker(r, n, i);
+    const int k = product ? staged(r, product, whole) : -1;
+    const struct bl_onnx_node *back = k < 0 ? NULL : bl_onnx_maker(r, product, k),
+                              *norm = back ? bl_onnx_maker(r, back, 0) : NULL;
+    struct blanch_tensor *x = bl_onnx_pending(r, n, i, scaled);
+    int64_t groups[BL_ONNX_DIMS] = {0};
+    if (!norm || bl_onnx_sizes(r, norm, 1, groups) != 1 || groups[0] > x->c) return bl_onnx_other(r);
+    const struct bl_group_norm_attrs attrs = {(int)groups[0], (int)x->c, bl_onnx_float(norm, "epsilon", 1e-5f)};
+    const struct bl_onnx_param params[] = {{"weight", product, !k}, {"bias", n, !i}, {NULL}};
     return bl_onnx_add(r, n, &attrs, &x, 1, params, BL_ONNX_NCHW);
 }
 
@@ -201,28 +234,30 @@ static int read_groups(struct bl_onnx_reader *r, const struct bl_onnx_node *n) {
 static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
     const struct bl_group_norm_attrs *a = node->attrs;
     const struct blanch_tensor *x = node->in[0];
-    const int64_t grouped[] = {0, a->groups, -1}, whole[] = {0, x->c, x->h, x->w}, groups = a->groups,
+    const int64_t grouped[] = {0, a->groups, -1}, image[] = {0, x->c, x->h, x->w}, groups = a->groups,
                   by_channel[] = {x->c, 1, 1};
     struct bl_onnx_layer of_groups, room;
     if (!bl_onnx_layer(w, &of_groups, groups, 1)) return;
     bl_onnx_fold_plain(w, node, &room);
     for (int64_t i = 0; i < groups; i++) of_groups.weight[i] = 1;
-    const char *in = bl_onnx_in(w, node, 0, BL_ONNX_NCHW), *split = bl_onnx_between(w, node, "groups"),
-               *normal = bl_onnx_between(w, node, "normal"), *back = bl_onnx_between(w, node, "whole"),
-               *scaled = bl_onnx_between(w, node, "scaled");
-    bl_onnx_emit(w, "Reshape", (const char *[4]){in, bl_onnx_put_whole(w, node, "grouped", grouped, 3)}, split, NULL);
+    const char *in = bl_onnx_in(w, node, 0, BL_ONNX_NCHW), *parts = bl_onnx_between(w, node, "groups"),
+               *same = bl_onnx_between(w, node, "normal"), *back = bl_onnx_between(w, node, "whole"),
+               *product = bl_onnx_between(w, node, "scaled");
+    bl_onnx_emit(w, "Reshape", (const char *[4]){in, bl_onnx_put_whole(w, node, "grouped", grouped, 3)}, parts, NULL);
     bl_onnx_emit(w, "InstanceNormalization",
-                 (const char *[4]){split, bl_onnx_put(w, node, "ones", of_groups.weight, 1, &groups),
+                 (const char *[4]){parts, bl_onnx_put(w, node, "ones", of_groups.weight, 1, &groups),
                                    bl_onnx_put(w, node, "zeros", of_groups.bias, 1, &groups)},
-                 normal, (const struct bl_onnx_attribute[]){{"epsilon", BL_ONNX_FLOAT, .f = a->eps}, {NULL}});
-    bl_onnx_emit(w, "Reshape", (const char *[4]){normal, bl_onnx_put_whole(w, node, "whole", whole, 4)}, back, NULL);
-    bl_onnx_emit(w, "Mul", (const char *[4]){back, bl_onnx_put(w, node, "weight", room.weight, 3, by_channel)}, scaled,
+                 same, (const struct bl_onnx_attribute[]){{"epsilon", BL_ONNX_FLOAT, .f = a->eps}, {NULL}});
+    bl_onnx_emit(w, "Reshape", (const char *[4]){same, bl_onnx_put_whole(w, node, "whole", image, 4)}, back, NULL);
+    bl_onnx_emit(w, "Mul", (const char *[4]){back, bl_onnx_put(w, node, "weight", room.weight, 3, by_channel)}, product,
                  NULL);
-    bl_onnx_emit(w, "Add", (const char *[4]){scaled, bl_onnx_put(w, node, "bias", room.bias, 3, by_channel)},
+    bl_onnx_emit(w, "Add", (const char *[4]){product, bl_onnx_put(w, node, "bias", room.bias, 3, by_channel)},
                  bl_onnx_out(w, node, BL_ONNX_NCHW), NULL);
 }
 
-static const struct bl_onnx_form forms[] = {{"GroupNormalization", read}, {"Reshape", read_groups}, {NULL}};
+static const struct bl_onnx_form forms[] = {
+    {"GroupNormalization", read}, {"Reshape", read_reshape}, {"InstanceNormalization", read_normal},
+    {"Mul", read_product},        {"Add", read_sum},         {NULL}};
 static const struct bl_onnx_op onnx = {.forms = forms, .write = write};
 
 const struct bl_op bl_op_group_norm = {

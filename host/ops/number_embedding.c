@@ -1,6 +1,7 @@
 /* What stands for a number, such as a time: of one value of each image C, sin(x f_i) and then cos(x f_i), i below
  * C / 2, f_i = period^(-i / (C / 2 - 1)) (Ho, Jain and Abbeel, NeurIPS 2020, after Vaswani et al., NeurIPS 2017). */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 #include <math.h>
 #include <stdlib.h>
@@ -79,6 +80,35 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+/* In float32 up to the sines: 16 bits would not tell large numbers apart. */
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const struct bl_number_embedding_attrs *a = node->attrs;
+    const int half = a->channels / 2;
+    const char *x = bl_onnx_given(w, node, 0), *column = bl_onnx_between(w, node, "column"),
+               *angles = bl_onnx_between(w, node, "angles"), *both[] = {NULL, NULL}, *joined;
+    float *frequencies = bl_calloc((size_t)half, sizeof *frequencies);
+    if (!frequencies || !x) {
+        bl_onnx_failed(w,
+                       frequencies ? bl_fail(BLANCH_EUSAGE, "%s: its number is computed", node->name) : BLANCH_ENOMEM);
+        free(frequencies);
+        return;
+    }
+    for (int i = 0; i < half; i++) frequencies[i] = (float)frequency_of(a, i);
+    const char *by = bl_onnx_put_floats(w, node, "frequencies", frequencies, half);
+    free(frequencies);
+    bl_onnx_emit(w, "Unsqueeze", (const char *[4]){x, bl_onnx_put_whole(w, node, "axis", (const int64_t[]){1}, 1)},
+                 column, NULL);
+    bl_onnx_emit(w, "Mul", (const char *[4]){column, by}, angles, NULL);
+    bl_onnx_emit(w, "Sin", (const char *[4]){angles}, both[0] = bl_onnx_between(w, node, "sines"), NULL);
+    bl_onnx_emit(w, "Cos", (const char *[4]){angles}, both[1] = bl_onnx_between(w, node, "cosines"), NULL);
+    joined = bl_onnx_between(w, node, "joined");
+    bl_onnx_emit_many(w, "Concat", both, 2, joined,
+                      (const struct bl_onnx_attribute[]){{"axis", BL_ONNX_INT, .i = 1}, {NULL}});
+    bl_onnx_same(w, node, bl_onnx_narrow(w, node, joined), BL_ONNX_FLAT);
+}
+
+static const struct bl_onnx_op onnx = {.write = write};
+
 static const struct bl_field fields[] = {
     {"channels", BL_FIELD_INT, offsetof(struct bl_number_embedding_attrs, channels)},
     {"period", BL_FIELD_FLOAT, offsetof(struct bl_number_embedding_attrs, period), true, 10000},
@@ -101,4 +131,5 @@ const struct bl_op bl_op_number_embedding = {
     .backward = backward,
     .definition = definition,
     .release = release,
+    .onnx = &onnx,
 };

@@ -1,5 +1,6 @@
 /* y = x + s, s (C, 1, 1): every pixel of an image is shifted by the same; how a network is told a time or a class. */
 #include "ops/common.h"
+#include "graph/onnx.h"
 #include "graph/reference.h"
 
 static int setup(struct bl_node *node) {
@@ -51,6 +52,13 @@ static int definition(struct bl_ref_layer *l, const struct bl_ref_tensor *x, int
     return code;
 }
 
+static void write(struct bl_onnx_writer *w, const struct bl_node *node) {
+    const char *const in[4] = {bl_onnx_in(w, node, 0, BL_ONNX_NCHW), bl_onnx_in(w, node, 1, BL_ONNX_NCHW)};
+    bl_onnx_emit(w, "Add", in, bl_onnx_out(w, node, BL_ONNX_NCHW), NULL);
+}
+
+static const struct bl_onnx_op onnx = {.write = write};
+
 const struct bl_op bl_op_shift = {
     .name = "shift",
     .role = BL_ROLE_ELEMENTWISE,
@@ -65,4 +73,5 @@ const struct bl_op bl_op_shift = {
     .backward = backward,
     .definition = definition,
     .release = bl_plain_release,
+    .onnx = &onnx,
 };

@@ -49,6 +49,7 @@ static int setup(struct bl_node *node) {
     if (code) return code;
     const struct blanch_tensor *x = node->in[0], *labels = node->in[1];
     const bool pixels = labels->h * labels->w > 1;
+    if (labels->type != BL_I32) return bl_fail(BLANCH_EINPUT, "%s: its labels are not whole numbers", node->name);
     if (!pixels && (x->h != 1 || x->w != 1))
         return bl_fail(BLANCH_EINPUT, "%s: needs logits (classes, 1, 1), not %lld x %lld x %lld: flatten them",
                        node->name, (long long)x->c, (long long)x->h, (long long)x->w);

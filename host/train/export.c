@@ -63,14 +63,25 @@ static int make_metadata(struct metadata *m, const struct bl_graph *graph, const
 
 int bl_export_graph(struct bl_graph **graph, const struct blanch_model *model, struct bl_network_options *network) {
     if (!model->json) network->norm = bl_model_norm(model, network->norm);
+    *graph = NULL;
+    if (network->encodes && !model->encoder) return bl_fail(BLANCH_EUSAGE, "%s has no encoder", model->name);
     int code = bl_graph_create(graph, NULL, 1, true);
     if (!code) code = bl_model_build(*graph, model, network);
     return code ? code : bl_graph_finish(*graph, 0);
 }
 
+/* An encoder gives means, and the logarithms of variances after them; a diffusion the noise in an image. */
+static void name_ends(const struct bl_export *e, struct bl_onnx_options *files) {
+    if (e->model->task != BL_GENERATE) return;
+    files->input = e->encodes || !e->model->latent ? "images" : "latent";
+    files->output = e->encodes ? "gaussian" : e->model->latent ? "images" : "noise";
+    files->pixels = !e->encodes && e->model->latent;
+}
+
 int bl_export_write(const struct bl_graph *graph, const struct bl_export *e) {
     struct metadata m = {0};
     struct bl_onnx_options files = e->files;
+    name_ends(e, &files);
     int code = make_metadata(&m, graph, e);
     files.pairs = m.pair, files.pair_count = m.count;
     if (!code) code = bl_onnx_network_write(graph, &files);
@@ -102,7 +113,8 @@ int blanch_network_export(struct blanch_network *network, const char *path) {
     struct bl_graph *graph = NULL;
     options.inference = true, options.precision = BLANCH_FP32;
     code = bl_export_graph(&graph, network->model, &options);
-    const struct bl_export e = {network->model, options.norm, files, NULL, &(struct bl_view){0}};
+    const struct bl_export e = {
+        .model = network->model, .norm = options.norm, .files = files, .view = &(struct bl_view){0}};
     if (!code) code = bl_export_write(graph, &e);
     bl_graph_free(graph);
     return code;

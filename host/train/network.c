@@ -67,6 +67,11 @@ static int resolve(struct blanch_network *net, const struct bl_network_options *
     if ((unsigned)o->nd.whiten > BLANCH_WHITEN_VARIANCES)
         return bl_fail(BLANCH_EUSAGE, "nd.whiten is %d: there are BLANCH_WHITEN_PATCHES, _CHANNELS and _VARIANCES",
                        o->nd.whiten);
+    if (net->model->task == BL_GENERATE && (o->loss.smoothing > 0 || o->loss.weight || o->loss.pairs))
+        return bl_fail(BLANCH_EUSAGE,
+                       "%s generates images: label smoothing, weights of classes and pairs of labels "
+                       "are nothing to it",
+                       net->model->name);
     if (o->nd.layers && !(net->layers = bl_calloc((size_t)o->nd.layers, sizeof *net->layers))) return BLANCH_ENOMEM;
     if (o->nd.layers) memcpy(net->layers, o->nd.layer, (size_t)o->nd.layers * sizeof *net->layers);
     o->nd.layer = net->layers;

@@ -285,6 +285,15 @@ static int check_count(int count) {
     return count > 0 ? 0 : bl_fail(BLANCH_EUSAGE, "%d images are given: there has to be one", count);
 }
 
+/* A network that reads no labels may be given none: all count as 0. */
+static int stand_in(const struct blanch_network *network, int count, int32_t **labels) {
+    *labels = NULL;
+    if (blanch_network_told_classes(network))
+        return bl_fail(BLANCH_EUSAGE, "%s is told classes: there are no labels", network->model->name);
+    int code = check_count(count);
+    return code || (*labels = bl_calloc((size_t)count, sizeof **labels)) ? code : BLANCH_ENOMEM;
+}
+
 static int step(struct blanch_network *network, struct bl_batch *batch, const struct blanch_update *update,
                 struct blanch_metrics *metrics) {
     struct blanch_update settings;
@@ -304,8 +313,13 @@ static int step(struct blanch_network *network, struct bl_batch *batch, const st
 int blanch_network_step(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                         const struct blanch_update *update, struct blanch_metrics *metrics) {
     struct bl_batch batch = {.count = count, .images = images, .labels = labels};
-    int code = bl_given(network && images && labels, __func__);
-    return code ? code : step(network, &batch, update, metrics);
+    int32_t *none = NULL;
+    int code = bl_given(network && images, __func__);
+    if (!code && !labels) code = stand_in(network, count, &none);
+    if (none) batch.labels = none;
+    if (!code) code = step(network, &batch, update, metrics);
+    free(none);
+    return code;
 }
 
 int blanch_network_step_pairs(struct blanch_network *network, const float *images,
@@ -376,10 +390,13 @@ bool blanch_network_labels_pixels(const struct blanch_network *network) {
 int blanch_network_evaluate(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                             struct blanch_metrics *metrics) {
     struct evaluated e = {.sum = {0}};
-    int code = bl_given(network && images && labels, __func__);
+    int32_t *none = NULL;
+    int code = bl_given(network && images, __func__);
     if (!code) code = check_count(count);
     if (!code) code = bl_sized(metrics, "blanch_metrics");
-    if (!code) code = in_batches(network, images, labels, count, evaluate_batch, &e);
+    if (!code && !labels) code = stand_in(network, count, &none);
+    if (!code) code = in_batches(network, images, labels ? labels : none, count, evaluate_batch, &e);
+    free(none);
     if (!code && e.answers.pixels) e.sum.mean_iou = bl_answers_mean_iou(&e.answers);
     bl_answers_free(&e.answers);
     return code ? code : bl_give(metrics, &e.sum, sizeof *metrics, "blanch_metrics");

@@ -143,11 +143,21 @@ int blanch_view_normalise(struct blanch_view *view, const struct blanch_data *da
     return bl_give(view, &given, sizeof given, "blanch_view");
 }
 
+/* What a network that generates makes is turned back to pixels. */
+static void give_own_view(const struct blanch_network *network, struct blanch_view *view) {
+    const struct bl_network_options *o = &network->options;
+    struct bl_view own = {.channels = o->channels, .height = o->height, .width = o->width, .augment = BL_AUGMENT_NONE};
+    for (int c = 0; c < o->channels && c < BL_MOST_CHANNELS; c++)
+        own.mean[c] = network->model->mean, own.deviation[c] = network->model->deviation;
+    give_view(view, &own);
+}
+
 int blanch_network_view(const struct blanch_network *network, struct blanch_view *view) {
     struct blanch_view found = {0};
     int code = bl_given(network, __func__);
     if (code) return code;
     if (network->view.channels) give_view(&found, &network->view);
+    if (!network->view.channels && network->model->task == BL_GENERATE) give_own_view(network, &found);
     return bl_give(view, &found, sizeof found, "blanch_view");
 }
 

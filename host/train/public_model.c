@@ -38,15 +38,18 @@ void blanch_model_free(struct blanch_model *model) {
 
 /* --- of a program's function -------------------------------------------------------------------- */
 
-static int check_logits(const struct blanch_builder *b, const struct blanch_tensor *y, const char *name) {
+static int check_logits(const struct blanch_builder *b, const struct blanch_tensor *x, const struct blanch_tensor *y,
+                        const char *name) {
     const struct bl_graph *graph = b->graph;
     const int nodes = bl_graph_nodes(graph);
     if (!y) return bl_fail(BLANCH_EUSAGE, "%s: its definition returns no logits", name);
     if (!nodes || bl_graph_node(graph, nodes - 1)->out[0] != y)
         return bl_fail(BLANCH_EUSAGE, "%s: the logits that its definition returns are not what was added last", name);
-    if (y->c == b->classes && y->h == 1 && y->w == 1) return 0;
-    return bl_fail(BLANCH_EUSAGE, "%s: the logits of its definition are %lld x %lld x %lld, not %d x 1 x 1", name,
-                   (long long)y->c, (long long)y->h, (long long)y->w, b->classes);
+    if (y->c == b->classes && ((y->h == 1 && y->w == 1) || (y->h == x->h && y->w == x->w))) return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   "%s: the logits of its definition are %lld x %lld x %lld, not %d x 1 x 1, nor %d x %lld x %lld",
+                   name, (long long)y->c, (long long)y->h, (long long)y->w, b->classes, b->classes, (long long)x->h,
+                   (long long)x->w);
 }
 
 /* The state dict has each name once. */
@@ -62,7 +65,7 @@ static int check_names(const struct bl_graph *graph, const char *name) {
 static struct blanch_tensor *call_define(struct blanch_builder *b, struct blanch_tensor *x, const void *variant) {
     const struct blanch_definition *definition = variant;
     struct blanch_tensor *y = x ? definition->define(b, x, definition->context) : NULL;
-    int code = check_logits(b, y, definition->name);
+    int code = check_logits(b, x, y, definition->name);
     if (!code) code = check_names(b->graph, definition->name);
     return bl_graph_stick(b->graph, code) ? NULL : y;
 }

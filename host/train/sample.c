@@ -9,6 +9,7 @@
 struct sampler {
     struct blanch_network *net;
     const struct bl_sample_options *o;
+    const int32_t *labels;          // of a slice
     size_t channels, plane, values; // of an image
     float *noise, *made;            // of a slice: what goes into the network; what comes out, NCHW
     double *left;                   // of a diffusion: A_t of each t
@@ -77,8 +78,7 @@ static int write_labels(const struct sampler *s, int64_t first, int count) {
     const int classes = s->net->options.classes;
     if (!labels) return 0;
     int32_t *values = bl_calloc((size_t)count, sizeof *values);
-    for (int n = 0; values && n < count; n++)
-        values[n] = s->o->label < 0 ? (int32_t)((first + n) % classes) : s->o->label;
+    for (int n = 0; values && n < count; n++) values[n] = s->labels ? s->labels[n] : (int32_t)((first + n) % classes);
     int code = values ? bl_mem_write(labels->mem, 0, (size_t)count * sizeof *values, values) : BLANCH_ENOMEM;
     free(values);
     return code;
@@ -116,14 +116,23 @@ static int diffuse_back(struct sampler *s, int64_t first, int count, float *imag
 
 /* --- both ------------------------------------------------------------------------------------- */
 
+static int check_labels(const struct sampler *s) {
+    const struct blanch_model *model = s->net->model;
+    const int classes = s->net->options.classes;
+    if (s->o->labels && !bl_graph_labels(s->net->graph))
+        return bl_fail(BLANCH_EUSAGE, "%s is not told a class", model->name);
+    for (int n = 0; s->o->labels && n < s->o->count; n++)
+        if (s->o->labels[n] < 0 || s->o->labels[n] >= classes)
+            return bl_fail(BLANCH_EUSAGE, "there is no class %d: %s has %d", (int)s->o->labels[n], model->name,
+                           classes);
+    return 0;
+}
+
 static int open_sampler(struct sampler *s) {
     const struct bl_network_options *o = &s->net->options;
     const struct blanch_model *model = s->net->model;
     int code = bl_network_check_kind(s->net, BL_GENERATE);
-    if (!code && (s->o->label < -1 || s->o->label >= o->classes))
-        code = bl_fail(BLANCH_EUSAGE, "there is no class %d: %s has %d", s->o->label, model->name, o->classes);
-    if (!code && s->o->label >= 0 && !bl_graph_labels(s->net->graph))
-        code = bl_fail(BLANCH_EUSAGE, "%s is not told a class", model->name);
+    if (!code) code = check_labels(s);
     if (!code && s->o->stop && (!model->diffusion || s->o->stop > model->diffusion->steps))
         code = bl_fail(BLANCH_EUSAGE, "%s has no %d steps", model->name, s->o->stop);
     if (code) return code;
@@ -146,6 +155,7 @@ int bl_sample(struct blanch_network *net, const struct bl_sample_options *option
     for (int done = 0; done < options->count && !code; done += slice) {
         const int here = options->count - done < slice ? options->count - done : slice;
         float *to = images + (size_t)done * s.values;
+        s.labels = options->labels ? options->labels + done : NULL;
         code = net->model->diffusion ? diffuse_back(&s, (int64_t)options->first + done, here, to)
                                      : decode(&s, (int64_t)options->first + done, here, to);
         if (!code) code = check_finite(to, (size_t)here * s.values);

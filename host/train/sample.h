@@ -8,8 +8,8 @@ struct bl_sample_options {
     uint64_t seed; // of the noise, which is the same on every device
     int first;     // of the seed's images: these are `first` and those after it
     int count;
-    int label; // of all images; -1: the classes in turn
-    int stop;  // steps of a diffusion after which it ends; 0: all of them
+    const int32_t *labels; // (count) the class of each; NULL: the classes in turn
+    int stop;              // steps of a diffusion after which it ends; 0: all of them
     int (*step)(void *context, int made,
                 int steps); // told of each of these; its code other than 0 ends it. May be NULL
     void *context;

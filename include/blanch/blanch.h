@@ -153,9 +153,8 @@ struct blanch_definition {
     int classes, channels, height, width; // where a network's options do not say; of the images that come in
     int block_fc; // features that network deconvolution whitens together in linear layers; 0: 512
     /* Builds the network from its input x, and returns the logits, (N, classes, 1, 1), or (N, classes, H, W), of every
-     * pixel of its input; NULL fails the creation. It is
-     * called whenever a network is made of it, also by the library for itself (an overhead budget's network with batch
-     * norm beside the trained one), and each time builds the same for the same norm and shape. */
+     * pixel of its input; NULL fails the creation. It is called whenever a network is made of it, also by the library
+     * (an overhead budget's with batch norm), and each time builds the same for the same norm and shape. */
     struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x, void *context);
     void *context;
     void (*release)(void *context); // called when nothing can call define any more; may be NULL
@@ -207,8 +206,7 @@ struct blanch_nd_options {
     float eps;      // added to the covariance's diagonal, 1e-5
     float momentum; // of the running buffers, 0.1
     int layers;     // how many of
-    const struct blanch_nd_layer *layer; // convolutions that have their own; copied. Files of weights name them in
-                                         // their metadata, "blocks"
+    const struct blanch_nd_layer *layer; // convolutions that have their own; copied; files of weights name them
 };
 /* Several of them in one word, where they are zero: "study", as published; "fast", blocks of 16; "channels", these
  * alone are whitened (docs/options.md). BLANCH_EUSAGE: there is no such word. */
@@ -227,9 +225,8 @@ struct blanch_loss_options {
     size_t size;
     float label_smoothing; // so much of a label is shared by all classes, as torch.nn.CrossEntropyLoss has it; 0: none
     int weights;           // how many of: the network's classes
-    const float
-        *class_weights; // by class, 0 or more, as CrossEntropyLoss has them: losses are a weighted mean; NULL: 1
-    bool pairs;         // blanch_network_step_pairs is called
+    const float *class_weights; // by class, 0 or more, as CrossEntropyLoss has them: a weighted mean; NULL: 1
+    bool pairs;                 // blanch_network_step_pairs is called
 };
 
 struct blanch_network_options {
@@ -395,10 +392,25 @@ int blanch_network_step_pairs(struct blanch_network *network, const float *image
 /* Evaluation mode, any number of images, a batch at a time: logits (count, classes) are written, (count, classes, H, W)
  * of a network that labels pixels. */
 int blanch_network_predict(struct blanch_network *network, const float *images, int count, float *logits);
-/* The same with labels, as a step has them: their mean loss, and how many were right. */
 bool blanch_network_labels_pixels(const struct blanch_network *network); // rather than images
+/* The same with labels, as a step has them: their mean loss, and how many were right. */
 int blanch_network_evaluate(struct blanch_network *network, const float *images, const int32_t *labels, int count,
                             struct blanch_metrics *metrics);
+
+/* --- networks that generate ------------------------------------------------------------------- */
+
+bool blanch_network_generates(const struct blanch_network *network);    // metrics have a loss and a count alone
+bool blanch_network_told_classes(const struct blanch_network *network); // false: labels are not read, and may be NULL
+struct blanch_sample_options {
+    size_t size;
+    uint64_t seed;         // of the noise, which is the same on every device
+    int first;             // of the seed's images: these are `first` and those after it
+    const int32_t *labels; // (count) the class of each; NULL: the classes in turn
+};
+/* Makes images with the weights that it has: (count, C, H, W), pixels from 0 to 1. options NULL: all zero. Where it
+ * trains, a network for inference is made meanwhile. BLANCH_EUSAGE: it makes none, or there is no such class. */
+int blanch_network_sample(struct blanch_network *network, const struct blanch_sample_options *options, int count,
+                          float *images);
 
 /* --- several ranks ---------------------------------------------------------------------------- */
 
@@ -540,8 +552,8 @@ int blanch_data_view(const struct blanch_data *data, int channels, int height, i
  * channels. */
 int blanch_view_normalise(struct blanch_view *view, const struct blanch_data *data, const char *name);
 /* How images became the input of the weights that the network has: as their file says (blanch_network_load, _init,
- * _load_state), or as the program said last. Where neither did, channels are 0. Fine-tuning takes mean and deviation
- * from here, and blanch_data_view where there are none. */
+ * _load_state), or as the program said last; else channels are 0, or, of a network that generates, the view is its own.
+ * Fine-tuning takes mean and deviation from here, and blanch_data_view where there are none. */
 int blanch_network_view(const struct blanch_network *network, struct blanch_view *view);
 /* Says so, for the files that it is saved to; data, which may be NULL, name its classes. BLANCH_EUSAGE: the view or the
  * data are not of the network's shape. */

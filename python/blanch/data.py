@@ -63,6 +63,8 @@ class Data(Closing):
         view, said = structs.View(), structs.View()
         self._call('data_view', channels, height, width, byref(view))
         network._call('network_view', byref(said))
+        if network.generates and normalise is not None:
+            raise UsageError('normalise: a network that generates normalises images as it needs them')
         if normalise is not None:
             call(self._handle.turn, 'view_normalise', byref(view), self._handle.pointer, text(normalise, 'normalise'))
         elif said.channels:
@@ -83,8 +85,9 @@ class Data(Closing):
         self._call('data_view', *network.input, byref(usual))
         names = self._handle.pointer if self.classes == network.classes else None
         network._call('network_set_view', byref(view), names)
-        return normalise is None and any(list(getattr(view, name)) != list(getattr(usual, name))
-                                         for name in ('mean', 'deviation'))
+        if network.generates or normalise is not None:
+            return False
+        return any(list(getattr(view, name)) != list(getattr(usual, name)) for name in ('mean', 'deviation'))
 
     def read(self, path: Any, network: Any) -> np.ndarray:
         """One image of a file, (C, H, W) float32, as the network takes it in evaluation."""
@@ -156,6 +159,12 @@ def is_pair(data: Any) -> bool:
         hasattr(part, '__array__') or hasattr(part, '__dlpack__') for part in data)
 
 
+def is_images(data: Any, network: Any) -> bool:
+    """Alone, where a network is told no classes."""
+    return not network.told_classes and not isinstance(data, (tuple, list)) and (
+        hasattr(data, '__array__') or hasattr(data, '__dlpack__'))
+
+
 def held_out(data: Any, network: Any, split: Optional[str] = None) -> Iterator[tuple[Any, Any]]:
     """(images, labels) to evaluate on: a pair as it is, batches, or those of data."""
     if isinstance(data, str):
@@ -163,16 +172,20 @@ def held_out(data: Any, network: Any, split: Optional[str] = None) -> Iterator[t
     if isinstance(data, Data):
         known = split or ('test' if data.images['test'] else 'validation' if data.images['validation'] else 'train')
         return data.batches(network, known, training=False)
-    return iter([data]) if is_pair(data) else _checked(data)
+    if is_images(data, network):
+        return iter([(data, None)])
+    return iter([data]) if is_pair(data) else _checked(data, network)
 
 
-def _checked(batches: Any) -> Iterator[tuple[Any, Any]]:
+def _checked(batches: Any, network: Any) -> Iterator[tuple[Any, Any]]:
     try:
         each = iter(batches)
     except TypeError:
         raise UsageError('data are a pair (images, labels), batches of them, or a data spec, not %s'
                          % type(batches).__name__) from None
     for item in each:
+        if not network.told_classes and isinstance(item, (tuple, list)) and len(item) == 1:
+            item = item[0], None
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise UsageError('a batch is a pair (images, labels), not %s' % type(item).__name__)
         yield item[0], item[1]
@@ -198,17 +211,19 @@ class Source:
         if isinstance(self.data, Data):
             self.batches: Optional[int] = len(self._load(0))
             self.as_weights_say = self.data._adopt(network, more.get('normalise'))
-        elif is_pair(data):
-            self.pair = array_of(data[0], 'images'), array_of(data[1], 'labels')
+        elif is_pair(data) or is_images(data, network):
+            images, labels = data if is_pair(data) else (data, None)
+            self.pair = array_of(images, 'images'), None if labels is None else array_of(labels, 'labels')
             self.batches = self._count(*self.pair)
         else:
             self.batches = len(data) if hasattr(data, '__len__') else None
 
-    def _count(self, images: np.ndarray, labels: np.ndarray) -> int:
+    def _count(self, images: np.ndarray, labels: Optional[np.ndarray]) -> int:
         labelled = self.network.pixels
-        if images.ndim != 4 or labels.shape != (len(images), *labelled):
-            raise UsageError('images %s and labels %s: (N, C, H, W) and %s are needed'
-                             % (images.shape, labels.shape, '(N, %d, %d)' % labelled if labelled else '(N,)'))
+        if images.ndim != 4 or (labels is not None and labels.shape != (len(images), *labelled)):
+            raise UsageError('images %s%s: (N, C, H, W)%s needed' % (
+                images.shape, '' if labels is None else ' and labels %s' % (labels.shape,),
+                ' is' if labels is None else ' and %s are' % ('(N, %d, %d)' % labelled if labelled else '(N,)')))
         batches, rest = divmod(len(images), self.batch)
         return batches + (rest >= self.network.least_batch)
 
@@ -220,11 +235,11 @@ class Source:
         if isinstance(self.data, Data):
             return self._load(number)
         if self.pair is None:
-            return _checked(self.data)
+            return _checked(self.data, self.network)
         return self._slices(*self.pair, number)
 
-    def _slices(self, images: np.ndarray, labels: np.ndarray, epoch: int) -> Iterator[tuple[Any, Any]]:
+    def _slices(self, images: np.ndarray, labels: Optional[np.ndarray], epoch: int) -> Iterator[tuple[Any, Any]]:
         order = np.random.default_rng((self.seed, epoch)).permutation(len(images)) if self.shuffle else None
         for first in range(0, len(images), self.batch):
             part = slice(first, first + self.batch) if order is None else order[first:first + self.batch]
-            yield images[part], labels[part]
+            yield images[part], None if labels is None else labels[part]

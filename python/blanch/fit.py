@@ -21,9 +21,9 @@ Callbacks = Mapping[str, Union[Callable, Iterable[Callable]]]
 
 class History:
     """What became of a fit, in the words of a run's log.jsonl. steps: a dict each, with step, epoch, loss, lr,
-    images_per_s. epochs: train_loss, train_top1, train_top5 (of a network that labels pixels train_pixel_accuracy),
-    the same of test_ or val_ where images are held out (of pixels mean_iou too), and train_s, test_s; accuracies in per
-    cent."""
+    images_per_s. epochs: train_loss, train_top1, train_top5 (of a network that labels pixels train_pixel_accuracy, of
+    one that generates the loss alone), the same of test_ or val_ where images are held out (of pixels mean_iou too),
+    and train_s, test_s; accuracies in per cent."""
 
     def __init__(self) -> None:
         self.steps: list[dict] = []
@@ -55,8 +55,9 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
         early_stop: int = 0, out: Any = None, save_every: int = 0, keep: int = 0, quiet: bool = False) -> History:
     """Trains for epochs.
 
-    data: a pair (images (N, C, H, W), labels (N,)); an iterable of such batches, gone through once an epoch (a torch
-    DataLoader, say); or a data spec of the command line ('folder:DIR'), with its augmentation.
+    data: a pair (images (N, C, H, W), labels (N,)), or images alone where the network is told no classes; an iterable
+    of such batches, gone through once an epoch (a torch DataLoader, say); or a data spec of the command line
+    ('folder:DIR'), with its augmentation.
     lr, warmup (steps) or warmup_epochs, schedule: what --schedule takes, or a function of the step, from 0.
     validation: images that are held out, in any form that data has; None: those of a data spec; False: none.
     callbacks: {'begin' | 'step' | 'epoch' | 'end': a function of a `Fit`, or several}.
@@ -65,7 +66,8 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     normalise, auto_augment, random_erase, mixup, cutmix, val_split, split_file, cache, workers: of data specs, as the
     options of these names; mixup and cutmix are for a network made with pairs=True. Without normalise images are
     normalised as the network's weights say, if they do (`Network.view`).
-    early_stop: ends after so many epochs without a better top-1, of held out images where there are some; 0: never.
+    early_stop: ends after so many epochs without a better top-1 (mean IoU, loss), of held out images where there are
+    some; 0: never.
     out, save_every, keep: out/epoch-0001.safetensors, the weights after every so many epochs; the last so many of these
     alone (0: all).
     begin: epochs that are made already, where a checkpoint is resumed.
@@ -93,7 +95,7 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
     if validation is None and isinstance(source.data, Data) and source.data.judge != 'train':
         validation = source.data
     going.step = begin * (source.batches or 0)
-    progress, best, stale = Progress(quiet), -1.0, 0
+    progress, best, stale = Progress(quiet), -math.inf, 0
     early_stop = whole(early_stop, 'early_stop', 0)
     if source.as_weights_say:
         progress.line('images are normalised as the weights of the network say; normalise=NAME takes others')
@@ -103,8 +105,7 @@ def fit(network: Network, data: Any, epochs: int = 1, *, lr: Optional[float] = N
         if validation is not None and validation is not False:
             _validate(going, validation, record)
         going.history.epochs.append(record)
-        judged = next(record[name] for name in ('val_top1', 'test_top1', 'val_mean_iou', 'test_mean_iou', 'train_top1',
-                                                'train_pixel_accuracy') if name in record)
+        judged = _judged(record, network)
         best, stale = (judged, 0) if judged > best else (best, stale + 1)
         going.stop |= 0 < early_stop <= stale
         saved.epoch(network, going.epoch)
@@ -206,11 +207,19 @@ def _train(going: Fit, source: Source, rate: Callable[[int], float], called: Cal
     return {'epoch': going.epoch, **_scores('train', sum_of), 'train_s': spent}
 
 
+def _judged(record: dict, network: Network) -> float:
+    """The larger, the better."""
+    if network.generates:
+        return -next(record[name] for name in ('val_loss', 'test_loss', 'train_loss') if name in record)
+    return next(record[name] for name in ('val_top1', 'test_top1', 'val_mean_iou', 'test_mean_iou', 'train_top1',
+                                          'train_pixel_accuracy') if name in record)
+
+
 def _validate(going: Fit, validation: Any, record: dict) -> None:
     start = time.perf_counter()
     split = validation.judge if isinstance(validation, Data) else 'validation'
     batches = held_out(validation, going.network, split)
-    found = sum((going.network.evaluate(*batch) for batch in batches), NO_METRICS)
+    found = sum((going.network._evaluate(*batch) for batch in batches), NO_METRICS)
     name = 'test' if split == 'test' else 'val'
     record.update({**_scores(name, found), name + '_s': time.perf_counter() - start})
 
@@ -219,12 +228,20 @@ def _scores(name: str, found: Metrics) -> dict:
     if found.pixels:
         more = {} if found.confusion is None else {name + '_mean_iou': 100 * found.mean_iou}
         return {name + '_loss': found.loss, name + '_pixel_accuracy': 100 * found.accuracy, **more}
+    if found.top1 is None:
+        return {name + '_loss': found.loss}
     share = 100 / found.count if found.count else math.nan
     return {name + '_loss': found.loss, name + '_top1': share * found.top1, name + '_top5': share * found.top5}
 
 
 def _told(record: dict) -> str:
     """As `blanch train` says it."""
+    if 'train_top1' not in record and 'train_pixel_accuracy' not in record:
+        told = ['train loss %.4f' % record['train_loss']]
+        told += ['%s loss %.4f' % (title, record[name + '_loss'])
+                 for name, title in (('val', 'validation'), ('test', 'test')) if name + '_loss' in record]
+        seconds = sum(record[name] for name in ('train_s', 'val_s', 'test_s') if name in record)
+        return 'epoch %d: %s; %.1f s' % (record['epoch'], '; '.join(told), seconds)
     pixels = 'train_pixel_accuracy' in record
     right = record['train_pixel_accuracy' if pixels else 'train_top1']
     line = 'epoch %d: train loss %.4f, %s %.2f %%' % (record['epoch'], record['train_loss'],

@@ -27,22 +27,23 @@ if TYPE_CHECKING:
 class Metrics:
     """Of images with labels: the mean loss, how many there are, how many were right. Of a network that labels pixels
     (top1 and top5 are 0): how many have a label, how many of them were right, and of an evaluation confusion (classes,
-    classes): pixels of a class (row) by what was answered."""
+    classes): pixels of a class (row) by what was answered. Of a network that generates, None in place of top1 and
+    top5."""
 
     loss: float
     count: int
-    top1: int
-    top5: int
+    top1: Optional[int]
+    top5: Optional[int]
     pixels: int = 0
     right: int = 0
     confusion: Optional[np.ndarray] = field(default=None, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
-        """Top-1, or the share of the labelled pixels that is right, from 0 to 1."""
+        """Top-1, or the share of the labelled pixels that is right, from 0 to 1; nan of a network that generates."""
         if self.pixels:
             return self.right / self.pixels
-        return self.top1 / self.count if self.count else math.nan
+        return self.top1 / self.count if self.count and self.top1 is not None else math.nan
 
     @property
     def iou(self) -> np.ndarray:
@@ -63,6 +64,8 @@ class Metrics:
         own, more = self.pixels or self.count, other.pixels or other.count
         loss = (self.loss * own + other.loss * more) / (own + more) if own + more else 0.0
         parts = [m.confusion for m in (self, other) if m.confusion is not None]
+        if self.top1 is None or other.top1 is None:
+            return Metrics(loss, self.count + other.count, None, None)
         return Metrics(loss, self.count + other.count, self.top1 + other.top1, self.top5 + other.top5,
                        self.pixels + other.pixels, self.right + other.right, sum(parts) if parts else None)
 
@@ -131,6 +134,9 @@ class Network(Closing):
         self.input: tuple[int, int, int] = (info.channels, info.height, info.width)
         # (H, W) of a network that labels pixels, else ()
         self.pixels: tuple[int, ...] = self.input[1:] if lib.blanch_network_labels_pixels(handle.pointer) else ()
+        # whether it makes images (sample), and whether a step is told their classes
+        self.generates: bool = lib.blanch_network_generates(handle.pointer)
+        self.told_classes: bool = lib.blanch_network_told_classes(handle.pointer)
         self.batch: int = info.batch
         self.least_batch: int = info.least_batch
         self.trainable: int = info.trainable
@@ -162,13 +168,25 @@ class Network(Closing):
 
     # --- training --------------------------------------------------------------------------------
 
-    def step(self, images: Any, labels: Any, lr: Optional[float] = None, *, others: Any = None, share: float = 1,
+    def _labels(self, labels: Any, count: int) -> Optional[np.ndarray]:
+        if labels is None:
+            if self.told_classes:
+                raise UsageError('there are no labels, and a step of %s is told them' % self.model.name)
+            return None
+        return labels_of(labels, count, self.pixels)
+
+    def _metrics(self, found: structs.Metrics) -> Metrics:
+        if self.generates:
+            return Metrics(found.loss, found.count, None, None)
+        return Metrics(found.loss, found.count, found.top1, found.top5, found.pixels, found.right)
+
+    def step(self, images: Any, labels: Any = None, lr: Optional[float] = None, *, others: Any = None, share: float = 1,
              **settings: Any) -> Metrics:
         """One training step: forward, backward, update.
 
         images: (N, C, H, W) floats, normalised, N up to `batch`. labels: (N,) whole numbers from 0; of a network that
-        labels pixels (N, H, W), 255 where there is none. Whatever has
-        __array__ or __dlpack__ and lies in host memory is taken. Of mixed images, where the network was made with
+        labels pixels (N, H, W), 255 where there is none; None where a network is told none. Whatever has __array__ or
+        __dlpack__ and lies in host memory is taken. Of mixed images, where the network was made with
         pairs=True, `share` of each is of its label and the rest of its label in others (N,). lr and settings (those of
         an update) are of this step; what is left out is the network's. The metrics are the batch's before its update; a
         loss that is not finite updates no parameter, though running statistics have seen the batch.
@@ -176,7 +194,7 @@ class Network(Closing):
         update = self._update if lr is None and not settings else options.changed(
             self._update, settings if lr is None else {**settings, 'lr': lr})
         images = images_of(images, self.input)
-        labels = labels_of(labels, len(images), self.pixels)
+        labels = self._labels(labels, len(images))
         found = structs.Metrics()
         if others is None:
             self._call('network_step', pointer(images), pointer(labels), len(images), byref(update), byref(found))
@@ -184,7 +202,7 @@ class Network(Closing):
             others = labels_of(others, len(images))
             pairs = structs.LabelPairs(labels=pointer(labels), others=pointer(others), share=number(share, 'share'))
             self._call('network_step_pairs', pointer(images), byref(pairs), len(images), byref(update), byref(found))
-        return Metrics(found.loss, found.count, found.top1, found.top5, found.pixels, found.right)
+        return self._metrics(found)
 
     def fit(self, data: Any = None, epochs: Optional[int] = None, *, config: Any = None, **more: Any) -> History:
         """Trains for epochs (1) on data; help(blanch.fit.fit) has its options. config: a file with settings, a run's
@@ -213,14 +231,17 @@ class Network(Closing):
         """
         if labels is None:
             from .data import held_out
-            return sum((self.evaluate(*batch) for batch in held_out(data, self)), NO_METRICS)
-        images = images_of(data, self.input)
-        labels = labels_of(labels, len(images), self.pixels)
+            return sum((self._evaluate(*batch) for batch in held_out(data, self)), NO_METRICS)
+        return self._evaluate(data, labels)
+
+    def _evaluate(self, images: Any, labels: Any) -> Metrics:
+        images = images_of(images, self.input)
+        labels = self._labels(labels, len(images))
         if self.pixels:
             return self._evaluate_pixels(images, labels)
         found = structs.Metrics()
         self._call('network_evaluate', pointer(images), pointer(labels), len(images), byref(found))
-        return Metrics(found.loss, found.count, found.top1, found.top5)
+        return self._metrics(found)
 
     def _evaluate_pixels(self, images: np.ndarray, labels: np.ndarray) -> Metrics:
         """By the logits, a batch at a time: the confusion of classes is wanted too."""
@@ -238,6 +259,22 @@ class Network(Closing):
             confusion += np.bincount(both, minlength=self.classes ** 2).reshape(confusion.shape)
         pixels = int(confusion.sum())
         return Metrics(loss / pixels if pixels else 0.0, len(images), 0, 0, pixels, int(np.trace(confusion)), confusion)
+
+    def sample(self, count: int = 64, *, seed: int = 0, classes: Any = None, first: int = 0) -> np.ndarray:
+        """Images that a network that generates makes: (count, C, H, W) float32, pixels from 0 to 1.
+
+        seed: of the noise, with the image's number: the same on every device, however many are made at once. first: the
+        number of the first one. classes: a whole number for all, or one for each; None: the classes in turn. A network
+        that trains has one for inference made each time: where memory is short, sample one made with inference=True.
+        """
+        options = structs.SampleOptions(seed=whole(seed, 'seed', 0, 2**53), first=whole(first, 'first'))
+        count = whole(count, 'count', 1)
+        if classes is not None:
+            labels = labels_of(np.broadcast_to(classes, count) if np.ndim(classes) == 0 else classes, count)
+            options.labels = pointer(labels)
+        images = np.empty((count, *self.input), np.float32)
+        self._call('network_sample', byref(options), count, pointer(images))
+        return images
 
     # --- state -----------------------------------------------------------------------------------
 
@@ -311,7 +348,8 @@ class Network(Closing):
     @property
     def view(self) -> Optional[dict]:
         """How images became the input of these weights: augment, and mean and deviation by channel, of values from 0 to
-        1. Of the data spec of the last fit, or as the file said that was loaded; None: it is not known."""
+        1. Of the data spec of the last fit, or as the file said that was loaded; of a network that generates its own;
+        None: it is not known."""
         found = structs.View()
         self._call('network_view', byref(found))
         of = slice(found.channels)

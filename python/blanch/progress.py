@@ -21,8 +21,8 @@ class Progress:
         if not self.terminal or now - self.shown < SECONDS:
             return
         self.shown = now
-        text = 'epoch %d: loss %.3f, top-1 %.1f %%, %.0f images/s' % (going.epoch, metrics.loss,
-                                                                      100 * metrics.accuracy, rate)
+        right = '' if metrics.top1 is None else ' top-1 %.1f %%,' % (100 * metrics.accuracy)
+        text = 'epoch %d: loss %.3f,%s %.0f images/s' % (going.epoch, metrics.loss, right, rate)
         if going.steps:
             done = WIDTH * going.step // going.steps
             text = '[%s%s] %d/%d %s' % ('#' * done, '.' * (WIDTH - done), going.step, going.steps, text)

@@ -86,6 +86,10 @@ class Metrics(Sized):
                 ('pixels', c_int64), ('right', c_int64), ('mean_iou', c_double)]
 
 
+class SampleOptions(Sized):
+    _fields_ = [('size', c_size_t), ('seed', c_uint64), ('first', c_int), ('labels', c_void_p)]
+
+
 class LabelPairs(Sized):
     _fields_ = [('size', c_size_t), ('labels', c_void_p), ('others', c_void_p), ('share', c_float)]
 

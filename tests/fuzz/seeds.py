@@ -70,7 +70,8 @@ def abouts():
 
 
 def case(op, attrs, shapes):
-    entries = [(name, 'F32', shape, bytes(4 * product(shape))) for name, shape in shapes.items()]
+    of = lambda name: ('I64', 8) if name == 'in.labels' else ('F32', 4)
+    entries = [(name, of(name)[0], shape, bytes(of(name)[1] * product(shape))) for name, shape in shapes.items()]
     return tensors(entries, {'kind': 'layer', 'op': op, 'attrs': json.dumps(attrs), 'mode': 'train',
                              'tolerance': '1e-4'})
 
@@ -93,6 +94,10 @@ CASES = {
     'add': case('add', {}, {'in.x': [1, 2, 2, 2], 'in.x2': [1, 2, 2, 2]}),
     'maxpool2d': case('maxpool2d', {'kernel': 2, 'stride': 2, 'padding': 0}, {'in.x': [1, 1, 4, 4]}),
     'linear': case('linear', {'in_features': 3, 'out_features': 2, 'bias': True}, {'in.x': [2, 3]}),
+    'cross_entropy': case('softmax_cross_entropy', {}, {'in.x': [1, 2, 2, 3], 'in.labels': [1, 2, 3]}),
+    'embedding': case('embedding', {'count': 3, 'channels': 2}, {'in.labels': [2], 'in.weight': [3, 2]}),
+    'more': case('binary_cross_entropy', {'sum': True}, {'in.x': [1, 2, 2, 3], 'in.x2': [1, 2, 2, 3],
+                                                         'in.x3': [1, 1]}),
 }
 
 def trace(network):

@@ -1,5 +1,5 @@
-"""The single-layer cases that oracle.py writes: a name, the operation, its attributes, the inputs' shapes. New ones
-come last: a case's place is its seed."""
+"""The single-layer cases that oracle.py writes: a name, the operation, its attributes, the inputs' shapes; labels are
+('labels', how many classes, their shape). New ones come last: a case's place is its seed."""
 import numpy as np
 
 
@@ -128,3 +128,12 @@ def layer_cases():
     yield 'nd-conv-variances', 'nd_conv2d', nd(conv(24, 10, 3), block=8, variances=True), (4, 24, 12, 12)
     yield 'nd-linear-variances', 'nd_linear', dict(in_features=48, out_features=10, bias=True, block=16, n_iter=5,
                                                    eps=1e-5, momentum=0.1, variances=True), (12, 48)
+    yield 'softmax-cross-entropy', 'softmax_cross_entropy', {}, (7, 13), ('labels', 13, 7)
+    yield 'softmax-cross-entropy-pixels', 'softmax_cross_entropy', {}, (3, 6, 9, 7), ('labels', 6, 3, 9, 7)
+    for sum in (False, True):
+        ending, shape = '-sum' if sum else '', (4, 3, 5, 7)
+        yield 'mean-squared-error' + ending, 'mean_squared_error', dict(sum=sum), shape, shape
+        yield 'l1-loss' + ending, 'l1_loss', dict(sum=sum), shape, shape
+        yield 'binary-cross-entropy' + ending, 'binary_cross_entropy', dict(sum=sum), shape, shape
+    yield 'binary-cross-entropy-and-more', 'binary_cross_entropy', dict(sum=True), shape, shape, (4, 1, 1, 1)
+    yield 'embedding', 'embedding', dict(count=7, channels=12), ('labels', 7, 5)
