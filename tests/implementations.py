@@ -168,11 +168,10 @@ def measure(given, name, folder):
     """The suite's short form, with kernels and tuning as users have them. Whether all is well."""
     env = environment(name, folder, '')
     del env['BLANCH_TUNE'], env['BLANCH_KIND']
-    words = [os.path.abspath(given.blanch), 'suite', '--quick', '--resume', '--out',
-             os.path.join(os.path.abspath(given.suite), name + '-v1-quick.json')]
+    words = [os.path.abspath(given.blanch), 'suite', '--quick', '--resume', '--out', name + '-v1-quick.json']
     words += ['--rows', given.rows] * bool(given.rows) + ['--note', given.note] * bool(given.note)
     start = time.time()
-    status = subprocess.run(command(name, folder, words), env=env).returncode
+    status = subprocess.run(command(name, folder, words), env=env, cwd=given.suite).returncode
     print('%s: %.0f s' % (name, time.time() - start), file=sys.stderr, flush=True)
     return status == 0
 
