@@ -167,6 +167,13 @@ struct bl_batch {
     int whole;      // of a part: the whole batch's images, damaged ones included
     uint32_t first; // number of the batch in its epoch: options.first = first + 1 goes on after it
 };
+/* Memory for batches that is not the loader's. `take` is called with each slot's parts when it opens, then, as the slot
+ * becomes free, from bl_loader_next: where they lie until that batch was in use. */
+enum bl_batch_part { BL_BATCH_IMAGES, BL_BATCH_LABELS, BL_BATCH_OTHERS, BL_BATCH_PARTS };
+struct bl_loader_memory {
+    int (*take)(void *context, int slot, enum bl_batch_part part, size_t bytes, void **at);
+    void *context;
+};
 struct bl_loader_options {
     enum bl_split split;
     struct bl_view view;
@@ -179,12 +186,14 @@ struct bl_loader_options {
                                 // caller's, as long as the loader is open
     int pass;   // a batch is divided in passes of so many images, about, each among the ranks; 0: in one
     int epochs; // the end is before epoch + epochs; 0: without end
+    struct bl_loader_memory memory; // take NULL: its own
+    int held;                       // batches that stay valid, the last one included; 0: one
 };
 /* How many batches an epoch has; the last one may be of fewer images, but not of fewer than `least`. */
 uint32_t bl_epoch_batches(uint32_t images, int batch, int least);
 int bl_loader_open(struct bl_loader **loader, struct bl_dataset *data, const struct bl_loader_options *options);
-/* The next batch, valid until the next call or close; waits for it. batch->whole 0: the end. A damaged image of a
- * folder is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */
+/* The next batch, valid until the next call (with options.held, until so many) or close; waits for it. batch->whole 0:
+ * the end. A damaged image of a folder is skipped and reported once by bl_loader_skipped; too many: BLANCH_EINPUT. */
 int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch);
 /* Waits until all batches ahead are prepared: then the threads rest until the next bl_loader_next, and disturb nothing
  * that is measured. An error is left to that call. */

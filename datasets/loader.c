@@ -42,7 +42,7 @@ struct bl_loader {
     uint64_t order_epoch;
     bool order_known;
     uint64_t total, begun, taken; // batches: in all, begun to be filled, handed out
-    bool holding;                 // the last one taken is still in use
+    uint64_t held;                // the last of those taken, still in use
     uint32_t next_image;          // of the batch begun last that no thread has taken
     bool stop;
     int code;
@@ -199,7 +199,7 @@ static void begin_batch(struct bl_loader *loader) {
 
 /* Locked. A batch may be begun where its slot is neither waiting to be taken nor in use. */
 static bool may_begin(const struct bl_loader *loader) {
-    return loader->begun < loader->total && loader->begun - (loader->taken - loader->holding) < loader->slot_count;
+    return loader->begun < loader->total && loader->begun - (loader->taken - loader->held) < loader->slot_count;
 }
 
 /* Locked. Waits for a run of images to fill; false: nothing is left to do. */
@@ -265,29 +265,52 @@ static size_t room_of(const struct bl_loader *loader) {
     return passes * ((size_t)bl_divide_most(&loader->options.part, pass) + 1);
 }
 
+static uint64_t most_held(const struct bl_loader *loader) {
+    return loader->options.held > 1 ? (uint64_t)loader->options.held : 1;
+}
+
+static int allocate(void *context, int slot, enum bl_batch_part part, size_t bytes, void **at) {
+    const struct bl_loader *loader = context;
+    if ((*at = bl_calloc(1, bytes))) return 0;
+    return bl_fail(BLANCH_ENOMEM, "out of host memory for %d batches of %u images ahead; use a smaller batch",
+                   (int)loader->slot_count, loader->batch);
+}
+
+/* Where a slot's batch is made. */
+static int take_memory(struct bl_loader *loader, uint64_t number) {
+    struct slot *slot = &loader->slots[number];
+    const size_t room = room_of(loader);
+    const size_t bytes[BL_BATCH_PARTS] = {room * loader->image_floats * sizeof *slot->images,
+                                          room * loader->image_labels * sizeof *slot->labels,
+                                          mixes(loader) ? room * sizeof *slot->others : 0};
+    const struct bl_loader_memory own = {allocate, loader},
+                                  memory = loader->options.memory.take ? loader->options.memory : own;
+    void *at[BL_BATCH_PARTS] = {NULL};
+    int code = 0;
+    for (int part = 0; part < BL_BATCH_PARTS && !code; part++)
+        if (bytes[part]) code = memory.take(memory.context, (int)number, part, bytes[part], &at[part]);
+    slot->images = at[BL_BATCH_IMAGES], slot->labels = at[BL_BATCH_LABELS], slot->others = at[BL_BATCH_OTHERS];
+    return code;
+}
+
 static int make_slots(struct bl_loader *loader) {
     const struct bl_loader_options *options = &loader->options;
     const size_t room = room_of(loader);
     uint64_t bytes = room * (loader->image_floats + loader->image_labels) * sizeof(float);
     int ahead = options->ahead > 0 ? options->ahead : bytes > LARGE_BATCH ? AHEAD - 1 : AHEAD;
-    loader->slots = bl_calloc((size_t)ahead + 1, sizeof *loader->slots);
+    const uint64_t count = (uint64_t)ahead + most_held(loader);
+    loader->slots = bl_calloc(count, sizeof *loader->slots);
     loader->order = bl_calloc(loader->count, sizeof *loader->order);
     if (!loader->slots || !loader->order) return BLANCH_ENOMEM;
-    loader->slot_count = (uint64_t)ahead + 1;
+    loader->slot_count = count;
     for (uint64_t i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
-        slot->images = bl_calloc(room, loader->image_floats * sizeof(float));
-        slot->labels = bl_calloc(room, loader->image_labels * sizeof *slot->labels);
+        int code = take_memory(loader, i);
+        if (code) return code;
         slot->indices = bl_calloc(room, sizeof *slot->indices);
         slot->left_out = bl_calloc(room, sizeof *slot->left_out);
-        if (mixes(loader)) {
-            slot->others = bl_calloc(room, sizeof *slot->others);
-            slot->last = bl_calloc(loader->image_floats, sizeof *slot->last);
-            if (!slot->others || !slot->last) return BLANCH_ENOMEM;
-        }
-        if (!slot->images || !slot->labels || !slot->indices || !slot->left_out)
-            return bl_fail(BLANCH_ENOMEM, "out of host memory for %d batches of %u images ahead; use a smaller batch",
-                           ahead + 1, loader->batch);
+        if (mixes(loader)) slot->last = bl_calloc(loader->image_floats, sizeof *slot->last);
+        if (!slot->indices || !slot->left_out || (mixes(loader) && !slot->last)) return BLANCH_ENOMEM;
     }
     return 0;
 }
@@ -356,9 +379,11 @@ void bl_loader_close(struct bl_loader *loader) {
     pthread_mutex_unlock(&loader->lock);
     while (loader->thread_count) pthread_join(loader->threads[--loader->thread_count], NULL);
     for (uint64_t i = 0; i < loader->slot_count; i++) {
-        free(loader->slots[i].images);
-        free(loader->slots[i].labels);
-        free(loader->slots[i].others);
+        if (!loader->options.memory.take) {
+            free(loader->slots[i].images);
+            free(loader->slots[i].labels);
+            free(loader->slots[i].others);
+        }
         free(loader->slots[i].last);
         free(loader->slots[i].indices);
         free(loader->slots[i].left_out);
@@ -374,20 +399,23 @@ void bl_loader_close(struct bl_loader *loader) {
 
 /* --- taking ----------------------------------------------------------------------------------- */
 
-/* Locked. The batch taken last goes back to the threads. */
-static void give_back(struct bl_loader *loader) {
-    if (!loader->holding) return;
-    loader->slots[(loader->taken - 1) % loader->slot_count].ready = false;
-    loader->holding = false;
+/* Locked. The batch that was held longest goes back to the threads, so that another may be. */
+static int give_back(struct bl_loader *loader) {
+    if (loader->held < most_held(loader)) return 0;
+    const uint64_t number = (loader->taken - loader->held) % loader->slot_count;
+    int code = loader->options.memory.take ? take_memory(loader, number) : 0;
+    if (code) return code;
+    loader->slots[number].ready = false;
+    loader->held--;
     pthread_cond_broadcast(&loader->freed);
+    return 0;
 }
 
 int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch) {
-    int code = 0;
     *batch = (struct bl_batch){0};
     pthread_mutex_lock(&loader->lock);
-    give_back(loader);
-    if (loader->taken < loader->total) {
+    int code = give_back(loader);
+    if (!code && loader->taken < loader->total) {
         struct slot *slot = &loader->slots[loader->taken % loader->slot_count];
         while (!slot->ready && !loader->code) pthread_cond_wait(&loader->filled, &loader->lock);
         if (slot->ready) {
@@ -401,7 +429,7 @@ int bl_loader_next(struct bl_loader *loader, struct bl_batch *batch) {
                                        .whole = (int)slot->whole,
                                        .first = slot->number};
             loader->taken++;
-            loader->holding = true;
+            loader->held++;
         } else {
             code = bl_fail(loader->code, "%s", loader->message ? loader->message : blanch_error_text(loader->code));
         }

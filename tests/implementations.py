@@ -2,10 +2,12 @@
 """Other implementations of OpenCL, made in a folder of their own, and conformance on each:
 
     tests/implementations.py BLANCH FOLDER [NAME...] [--cases PATH] [--limit SECONDS] [--only-make]
+    tests/implementations.py BLANCH FOLDER [NAME...] --suite DIR [--rows PATTERN] [--note TEXT]
 
 Makes what FOLDER does not hold yet (about 3 GB for all), runs `blanch check` on each in both kinds of kernels and
 prints a table in Markdown; what each run printed stays in FOLDER/NAME/KIND.txt. NAME: one of those below alone. Exit
-status 1 where a case failed or a run did not end, 2 where an implementation cannot be had. Nothing is installed and no
+status 1 where a case failed or a run did not end, 2 where an implementation cannot be had. With --suite it runs
+`blanch suite --quick` on each instead, into DIR/NAME-v1-quick.json, of all rows or of some. Nothing is installed and no
 device of the machine changes: packages are unpacked, and found through OCL_ICD_VENDORS and a dynamic linker of their
 own. Needs Debian 12 or later, amd64, with `apt-get update` done, and pip; rusticl also user namespaces (unshare)."""
 import argparse
@@ -162,6 +164,18 @@ def check(blanch, name, folder, kind, cases, limit):
     return [kind, passed, len(failed), '%.0f' % used, what], status == 0
 
 
+def measure(given, name, folder):
+    """The suite's short form, with kernels and tuning as users have them. Whether all is well."""
+    env = environment(name, folder, '')
+    del env['BLANCH_TUNE'], env['BLANCH_KIND']
+    words = [os.path.abspath(given.blanch), 'suite', '--quick', '--resume', '--out', name + '-v1-quick.json']
+    words += ['--rows', given.rows] * bool(given.rows) + ['--note', given.note] * bool(given.note)
+    start = time.time()
+    status = subprocess.run(command(name, folder, words), env=env, cwd=given.suite).returncode
+    print('%s: %.0f s' % (name, time.time() - start), file=sys.stderr, flush=True)
+    return status == 0
+
+
 def check_oclgrind(blanch, folder, cases, limit):
     """As tests/oclgrind.sh runs it, each case by itself: the simulated device reports races and stray accesses."""
     root = os.path.join(folder, 'root')
@@ -190,6 +204,9 @@ def options():
     parser.add_argument('--cases', action='append', help='a case or a folder of them (those of tests/reference)')
     parser.add_argument('--limit', type=int, default=3600, help='seconds for a run; for a case, oclgrind (%(default)s)')
     parser.add_argument('--only-make', action='store_true')
+    parser.add_argument('--suite', metavar='DIR', help='timings, not conformance')
+    parser.add_argument('--rows', help="of the suite: 'smallcnn-*,resnet18-bn-128'")
+    parser.add_argument('--note', help='what a reader of the suite should know')
     given = parser.parse_args()
     unknown = set(given.names) - set(KNOWN)
     if unknown:
@@ -220,6 +237,9 @@ def main():
         try:
             make(name, folder)
             if given.only_make:
+                continue
+            if given.suite:
+                status = max(status, 0 if measure(given, name, folder) else 1)
                 continue
             more, good = rows_of(given, name, folder)
             rows += more

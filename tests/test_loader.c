@@ -96,6 +96,49 @@ static void test_loader_order(void **state) {
     bl_dataset_close(data);
 }
 
+/* Somebody else's memory, which is asked for anew when a slot is free; with three batches held, the two before the last
+ * stay as they were. */
+enum { PLACES = 16 };
+struct places {
+    void *at[PLACES][BL_BATCH_PARTS];
+    int asked[PLACES];
+};
+
+static int take_place(void *context, int slot, enum bl_batch_part part, size_t bytes, void **at) {
+    struct places *places = context;
+    assert_true(slot >= 0 && slot < PLACES);
+    assert_int_equal(bytes, part == BL_BATCH_IMAGES ? 10 * 64 * sizeof(float) : 10 * sizeof(int32_t));
+    free(places->at[slot][part]);
+    places->asked[slot] += part == BL_BATCH_IMAGES;
+    *at = places->at[slot][part] = bl_calloc(1, bytes);
+    return *at ? 0 : BLANCH_ENOMEM;
+}
+
+static void test_loader_in_other_memory(void **state) {
+    struct bl_dataset *data;
+    struct places places = {0};
+    assert_int_equal(bl_dataset_open(&data, "synthetic:1x8x8:2048", 0), 0);
+    const struct bl_loader_options options = {.view = raw_view(1, 8, BL_AUGMENT_NONE),
+                                              .batch = 10,
+                                              .threads = 3,
+                                              .ahead = 2,
+                                              .memory = {take_place, &places},
+                                              .held = 3};
+    struct bl_loader *loader = loader_of(data, options);
+    struct bl_batch batch[3];
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(bl_loader_next(loader, &batch[i % 3]), 0);
+        for (int k = 0; k < 3 && k <= i; k++)
+            for (int j = 0; j < 10; j++) assert_int_equal(batch[(i - k) % 3].labels[j], (i - k) * 10 + j);
+    }
+    bl_loader_close(loader);
+    for (int i = 0; i < PLACES; i++) {
+        assert_true(i < 5 ? places.asked[i] > 6 : !places.asked[i]);
+        for (int part = 0; part < BL_BATCH_PARTS; part++) free(places.at[i][part]);
+    }
+    bl_dataset_close(data);
+}
+
 static uint64_t hash_batches_waiting(struct bl_dataset *data, struct bl_loader_options options, int count, bool wait) {
     struct bl_loader *loader = loader_of(data, options);
     size_t floats = (size_t)options.view.height * options.view.width * options.view.channels;
@@ -246,9 +289,10 @@ static void test_loader_edges(void **state) {
 }
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cifar_augmentation), cmocka_unit_test(test_resizing),
-        cmocka_unit_test(test_loader_order),       cmocka_unit_test(test_loader_threads),
-        cmocka_unit_test(test_loader_parts),       cmocka_unit_test(test_loader_edges),
+        cmocka_unit_test(test_cifar_augmentation),     cmocka_unit_test(test_resizing),
+        cmocka_unit_test(test_loader_order),           cmocka_unit_test(test_loader_threads),
+        cmocka_unit_test(test_loader_in_other_memory), cmocka_unit_test(test_loader_parts),
+        cmocka_unit_test(test_loader_edges),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

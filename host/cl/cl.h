@@ -25,6 +25,13 @@ size_t bl_mem_align(const struct blanch_device *dev);            // bytes, at le
 uint64_t bl_mem_used(const struct blanch_device *dev);           // bytes allocated now
 uint64_t bl_mem_peak(const struct blanch_device *dev);
 
+/* Memory that host and device have in turn, without a copy where they share theirs (info.unified_memory): the host
+ * first. It changes hands in queue order: the host has it once what was enqueued before bl_mem_to_host is done. */
+int bl_mem_alloc_shared(struct blanch_device *dev, size_t bytes, struct bl_mem **mem);
+void *bl_mem_host(const struct bl_mem *mem); // NULL: the device has it
+int bl_mem_to_device(struct bl_mem *mem);
+int bl_mem_to_host(struct bl_mem *mem); // its address may be another one
+
 /* Blocking transfers of bytes at a byte offset. Here and below, BLANCH_ELIMIT for what reaches beyond the end. */
 int bl_mem_write(struct bl_mem *mem, size_t offset, size_t bytes, const void *host);
 int bl_mem_read(struct bl_mem *mem, size_t offset, size_t bytes, void *host);

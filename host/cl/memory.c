@@ -9,6 +9,7 @@ struct bl_mem {
     cl_mem root;          // of a part: the buffer that it lies in, for OpenCL knows no part of a part
     size_t origin;        // bytes from the root's start
     struct bl_mem *whole; // the root's; NULL: itself
+    void *host;           // of shared memory: where the host has it, NULL while the device has it
 };
 
 static int pass(struct blanch_device *dev, cl_int error, cl_event event, const char *what, size_t bytes) {
@@ -50,7 +51,7 @@ static int poison(struct bl_mem *mem) {
     return code || !rest ? code : bl_mem_write(mem, whole, rest, &nan);
 }
 
-int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
+static int allocate(struct blanch_device *dev, size_t bytes, cl_mem_flags where, struct bl_mem **out) {
     *out = NULL;
     int code = within_limits(dev, bytes);
     if (code) return code;
@@ -58,7 +59,7 @@ int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
     if (!mem) return BLANCH_ENOMEM;
     cl_int error;
     *mem = (struct bl_mem){.dev = dev, .size = bytes};
-    mem->raw = clCreateBuffer(dev->context, CL_MEM_READ_WRITE, bytes, NULL, &error);
+    mem->raw = clCreateBuffer(dev->context, CL_MEM_READ_WRITE | where, bytes, NULL, &error);
     if (error) {
         free(mem);
         return bl_cl_fail(error, "a buffer of %zu bytes beside %llu in use on %s", bytes, (unsigned long long)dev->used,
@@ -69,6 +70,10 @@ int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
     if (dev->poison && (code = poison(mem))) return bl_mem_free(mem), code;
     *out = mem;
     return 0;
+}
+
+int bl_mem_alloc(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
+    return allocate(dev, bytes, 0, out);
 }
 
 int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_mem **out) {
@@ -95,6 +100,9 @@ int bl_mem_part(struct bl_mem *parent, size_t offset, size_t bytes, struct bl_me
 
 void bl_mem_free(struct bl_mem *mem) {
     if (!mem) return;
+    if (mem->host)
+        bl_cl_released(clEnqueueUnmapMemObject(mem->dev->queue, mem->raw, mem->host, 0, NULL, NULL),
+                       "memory shared with the host");
     bl_cl_release(clReleaseMemObject, mem->raw, "a buffer");
     if (!mem->root) mem->dev->used -= mem->size;
     free(mem);
@@ -119,6 +127,41 @@ uint64_t bl_mem_peak(const struct blanch_device *dev) {
 cl_mem bl_raw_mem(const struct bl_mem *mem) {
     return mem->raw;
 }
+
+/* --- memory that is the host's and the device's in turn ---------------------------------------- */
+
+static int map(struct bl_mem *mem, cl_bool wait) {
+    cl_int error;
+    mem->host = clEnqueueMapBuffer(mem->dev->queue, mem->raw, wait, CL_MAP_READ | CL_MAP_WRITE, 0, mem->size, 0, NULL,
+                                   NULL, &error);
+    if (!error) return 0;
+    mem->host = NULL;
+    return bl_cl_fail(error, "%zu bytes that %s shares with the host", mem->size, mem->dev->info.name);
+}
+
+int bl_mem_alloc_shared(struct blanch_device *dev, size_t bytes, struct bl_mem **out) {
+    int code = allocate(dev, bytes, CL_MEM_ALLOC_HOST_PTR, out);
+    if (code || !(code = map(*out, CL_TRUE))) return code;
+    bl_mem_free(*out);
+    *out = NULL;
+    return code;
+}
+
+void *bl_mem_host(const struct bl_mem *mem) {
+    return mem->host;
+}
+
+int bl_mem_to_device(struct bl_mem *mem) {
+    cl_int error = clEnqueueUnmapMemObject(mem->dev->queue, mem->raw, mem->host, 0, NULL, NULL);
+    mem->host = NULL;
+    return error ? bl_cl_fail(error, "giving %zu bytes to %s", mem->size, mem->dev->info.name) : 0;
+}
+
+int bl_mem_to_host(struct bl_mem *mem) {
+    return map(mem, CL_FALSE);
+}
+
+/* --- transfers ---------------------------------------------------------------------------------- */
 
 static cl_event *event_of(struct blanch_device *dev, cl_event *event) {
     *event = NULL;

@@ -107,8 +107,8 @@ static int open_session(struct bl_compare *c, struct bl_compare_run *run) {
         if (c->run[b].dev == run->dev && c->run[b].setting->norm == BLANCH_BN) run->baseline = &c->run[b];
     baseline.context = run->baseline;
     if (run->baseline) options.baseline = &baseline;
-    int code = bl_loader_open(&options.loader, c->data, &loader);
-    if (!code) code = bl_session_open(&run->session, run->net, &options);
+    int code = bl_session_open(&run->session, run->net, &options);
+    if (!code) code = bl_session_load(&run->session, c->data, &loader);
     if (!code && run->session.overhead && c->steps <= BL_BUDGET_WARMUP)
         bl_progress_line(NULL,
                          "blanch: --overhead-budget saves nothing here: the first %d steps refresh every layer, and "

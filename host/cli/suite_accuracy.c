@@ -78,10 +78,10 @@ static int run_trial(struct trial *t, uint64_t seed) {
     int code = choose_view(t, &network);
     const struct bl_loader_options loading = {
         .split = BL_TRAIN, .view = t->view, .batch = t->entry->batch, .training = true, .seed = seed};
-    struct bl_session_options options = {.budget = -1};
+    const struct bl_session_options options = {.budget = -1};
     if (!code) code = bl_network_create(&net, t->dev, &network);
-    if (!code) code = bl_loader_open(&options.loader, t->data, &loading);
     if (!code) code = bl_session_open(&session, net, &options);
+    if (!code) code = bl_session_load(&session, t->data, &loading);
     t->seconds = t->steps = 0;
     t->reached = false;
     if (!code) code = train(t, &session);

@@ -3,15 +3,38 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Where the batch lies, the device having had it or not. */
+static int find_data(struct bl_timed *t) {
+    const struct bl_network_options *n = &t->net->options;
+    struct bl_lender *lender = t->session.lender;
+    const size_t bytes[] = {sizeof *t->images * (size_t)n->batch * (size_t)n->channels * (size_t)n->height *
+                                (size_t)n->width,
+                            sizeof *t->labels * (size_t)n->batch * (size_t)bl_graph_pixels(t->net->graph)};
+    void *at[] = {t->own[0], t->own[1]};
+    int code = 0;
+    for (int k = 0; k < BL_COUNT(at) && !code; k++) {
+        if (lender) code = bl_lender_take(lender, 0, k ? BL_BATCH_LABELS : BL_BATCH_IMAGES, bytes[k], &at[k]);
+        if (!lender && !at[k] && !(at[k] = t->own[k] = bl_calloc(1, bytes[k]))) code = BLANCH_ENOMEM;
+    }
+    t->images = at[0], t->labels = at[1];
+    return code;
+}
+
 static int make_data(struct bl_timed *t) {
     const struct bl_network_options *n = &t->net->options;
-    size_t count = (size_t)n->batch * (size_t)n->channels * (size_t)n->height * (size_t)n->width;
-    uint32_t word[4];
-    t->images = bl_calloc(count, sizeof *t->images);
+    const size_t count = (size_t)n->batch * (size_t)n->channels * (size_t)n->height * (size_t)n->width;
     const int64_t labels = n->batch * bl_graph_pixels(t->net->graph);
+    uint32_t word[4];
+    int code = n->inference ? 0 : bl_session_lend(&t->session);
+    if (!code) code = find_data(t);
+    if (code == BLANCH_ELIMIT && t->session.lender) { // no room: the host's own memory
+        bl_lender_free(t->session.lender);
+        t->session.lender = NULL;
+        code = find_data(t);
+    }
+    if (code) return code;
     t->logits = bl_calloc((size_t)n->batch * bl_network_logit_count(t->net), sizeof *t->logits);
-    t->labels = bl_calloc((size_t)labels, sizeof *t->labels);
-    if (!t->images || !t->logits || !t->labels) return BLANCH_ENOMEM;
+    if (!t->logits) return BLANCH_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         if (i % 4 == 0) bl_philox(n->seed, BL_RANDOM_DATA, i / 4, 0, word);
         t->images[i] = (bl_uniform(word[i % 4]) - 0.5f) * 3.4641016f;
@@ -50,9 +73,8 @@ int bl_timed_open(struct bl_timed *t, struct blanch_device *dev, const struct bl
 void bl_timed_close(struct bl_timed *t) {
     bl_session_close(&t->session);
     blanch_network_free(t->net);
-    free(t->images);
     free(t->logits);
-    free(t->labels);
+    free(t->own[0]), free(t->own[1]);
     *t = (struct bl_timed){0};
 }
 
@@ -71,13 +93,14 @@ static int one_pass(struct bl_timed *t, bool record, double *ms) {
 
 /* The learning rate is tiny: the arithmetic of an update without its consequences. */
 int bl_timed_step(struct bl_timed *t, bool record, double *ms) {
-    const struct bl_batch batch = {.count = t->net->options.batch, .images = t->images, .labels = t->labels};
     struct blanch_update update = {.size = sizeof update};
     struct bl_stepped stepped;
     if (t->net->options.inference) return one_pass(t, record, ms);
     int code = bl_check_interrupted();
-    if (code || (code = blanch_update_defaults(t->net->options.optimiser, &update))) return code;
+    if (code || (code = find_data(t)) || (code = blanch_update_defaults(t->net->options.optimiser, &update)))
+        return code;
     update.lr = 1e-6f;
+    const struct bl_batch batch = {.count = t->net->options.batch, .images = t->images, .labels = t->labels};
     const struct bl_step wanted = {.batch = &batch, .update = &update, .record = record, .finish = true};
     code = bl_session_step(&t->session, &wanted, &stepped);
     if (!code && !stepped.finite) code = not_finite(t, "the loss is not finite, and such a step has no update to time");

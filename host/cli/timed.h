@@ -10,6 +10,7 @@ struct bl_timed {
     float *images;              // (batch, H, W, C), uniform, with mean 0 and deviation 1
     float *logits;              // (batch, classes)
     int32_t *labels;            // (batch)
+    void *own[2];               // images and labels, where the device does not share the host's memory
 };
 /* budget: of ND over batch norm, 0.2 for 20 %; negative: none. What fails is left to bl_timed_close. */
 int bl_timed_open(struct bl_timed *timed, struct blanch_device *dev, const struct bl_network_options *options,

@@ -88,14 +88,15 @@ static int find_blocks(struct run *run) {
 }
 
 static int open_session(struct run *run) {
-    struct bl_session_options options = {.division = run->part,
-                                         .pass = run->o.network.batch,
-                                         .ledger = true,
-                                         .ahead = true,
-                                         .budget = run->budget,
-                                         .budget_state = run->position.budget};
-    int code = bl_run_open_loader(run, &options.loader);
-    return code ? code : bl_session_open(&run->session, run->net, &options);
+    const struct bl_session_options options = {.division = run->part,
+                                               .pass = run->o.network.batch,
+                                               .ledger = true,
+                                               .ahead = true,
+                                               .budget = run->budget,
+                                               .budget_state = run->position.budget};
+    const struct bl_loader_options loading = bl_run_loading(run);
+    int code = bl_session_open(&run->session, run->net, &options);
+    return code ? code : bl_session_load(&run->session, run->data, &loading);
 }
 
 /* What a layer cannot take is known from the network, before the first step. */

@@ -355,40 +355,46 @@ static int check_batch(const struct blanch_network *net, const struct bl_batch *
     return 0;
 }
 
+/* What a batch fills, by enum bl_batch_part. */
+#define INPUTS_OF(net)                                                                                                 \
+    { bl_graph_in((net)->graph), bl_graph_labels((net)->graph), bl_graph_others((net)->graph) }
+
 int bl_network_stage(struct blanch_network *net, struct bl_stage **stage) {
-    const struct blanch_tensor *inputs[] = {bl_graph_in(net->graph), bl_graph_labels(net->graph),
-                                            bl_graph_others(net->graph)};
+    const struct blanch_tensor *inputs[BL_BATCH_PARTS] = INPUTS_OF(net);
     size_t bytes = 0;
     for (int i = 0; i < BL_COUNT(inputs); i++)
         if (inputs[i]) bytes += bl_tensor_bytes(inputs[i]) + bl_mem_align(net->dev);
     return bl_stage_create(net->dev, bytes, stage);
 }
 
-int bl_network_upload(struct blanch_network *net, const struct bl_batch *batch, struct bl_stage *stage,
+int bl_network_upload(struct blanch_network *net, const struct bl_batch *batch, const struct bl_uploader *by,
                       struct bl_event **event) {
-    const struct blanch_tensor *labels = bl_graph_labels(net->graph), *others = bl_graph_others(net->graph);
-    struct blanch_tensor *images = bl_graph_in(net->graph);
-    const bool mixed = others && batch->others;
-    const size_t count = (size_t)batch->count;
-    struct bl_upload uploads[3];
+    struct blanch_tensor *inputs[BL_BATCH_PARTS] = INPUTS_OF(net);
+    const void *from[BL_BATCH_PARTS] = {batch->images, batch->labels, batch->others};
+    const bool mixed = inputs[BL_BATCH_OTHERS] && batch->others;
+    struct bl_upload uploads[BL_BATCH_PARTS];
     int parts = 0, code = 0;
     bl_tag(net->dev, -1, BL_LOAD);
     bl_graph_share_labels(net->graph, mixed ? batch->share : 1);
-    if (images->type == BL_F32)
-        uploads[parts++] =
-            (struct bl_upload){images->mem, batch->images, bl_tensor_bytes(images) / (size_t)images->n * count};
-    else
-        code = bl_tensor_write_nhwc(images, batch->count, batch->images); // narrowed, and waited for
-    if (labels && batch->labels)
-        uploads[parts++] =
-            (struct bl_upload){labels->mem, batch->labels, bl_tensor_bytes(labels) / (size_t)labels->n * count};
-    if (mixed) uploads[parts++] = (struct bl_upload){others->mem, batch->others, count * sizeof(int32_t)};
-    return code ? code : bl_stage_upload(stage, net->dev, uploads, parts, event);
+    for (int k = 0; k < BL_BATCH_PARTS && !code; k++) {
+        struct blanch_tensor *input = inputs[k];
+        bool given = false;
+        if (!input || !from[k]) continue;
+        if (input->type != BL_F32 && input->type != BL_I32) {
+            code = bl_tensor_write_nhwc(input, batch->count, batch->images); // narrowed, and waited for
+            continue;
+        }
+        if (by->lender) code = bl_lender_give(by->lender, input, from[k], &given);
+        if (!given)
+            uploads[parts++] = (struct bl_upload){input->mem, from[k],
+                                                  bl_tensor_bytes(input) / (size_t)input->n * (size_t)batch->count};
+    }
+    return code || !parts ? code : bl_stage_upload(by->stage, net->dev, uploads, parts, event);
 }
 
 static int upload(struct blanch_network *net, const struct bl_batch *batch) {
     struct bl_event *event = NULL, **const events[] = {&event};
-    int code = bl_network_upload(net, batch, NULL, &event), ended = bl_await(net->dev, events, 1);
+    int code = bl_network_upload(net, batch, &(struct bl_uploader){0}, &event), ended = bl_await(net->dev, events, 1);
     return code ? code : ended;
 }
 

@@ -112,7 +112,7 @@ void bl_run_tell(const struct run *run, enum bl_train_event event, const char *f
 void bl_run_tell_messages(const struct run *run); // of damaged images, and of what opening the data found
 void bl_run_say_kept(const struct run *run, char *text, size_t size); // what there is to go on from
 
-int bl_run_open_loader(const struct run *run, struct bl_loader **loader); // its first batch: of the step that follows
+struct bl_loader_options bl_run_loading(const struct run *run); // whose first batch is of the step that follows
 /* A step, begun at least; made: steps that this process has begun before. Up to two are on the device and not told of:
  * position is behind them. */
 int bl_run_step(struct run *run, int64_t made);

@@ -208,11 +208,13 @@ static int enqueue_passes(struct bl_session *s, struct bl_flight *f, bool straig
         if (parts > 1) bl_graph_begin_part(graph, p, pass.place);
         if (bl_graph_collectives(graph)) bl_graph_place_batch(graph, pass.place, pass.whole);
         bl_graph_repeat_batch(graph, pass.repeats);
-        code = bl_network_upload(s->net, &part, s->stage, &f->uploaded);
+        code = bl_network_upload(s->net, &part, &(struct bl_uploader){s->stage, s->lender}, &f->uploaded);
         if (!code)
             code = straight && parts == 1 ? bl_graph_forward_to_update(graph, count)
                                           : bl_graph_forward(graph, count, true);
         if (!code) code = bl_graph_backward(graph, count);
+        const int back = bl_lender_take_back(s->lender, &f->out.batch); // before the losses, which are waited for
+        if (!code) code = back;
         bl_tag(s->net->dev, -1, BL_LOSS);
         if (!code) code = bl_graph_read_losses(graph, count, f->losses + 3 * (size_t)first, &f->read);
         if (!code && parts > 1) code = bl_graph_end_part(graph, p, parts);
@@ -376,8 +378,7 @@ int bl_session_find_nonfinite(struct bl_session *s, const struct bl_batch *batch
 /* --- the session ---------------------------------------------------------------------------------- */
 
 int bl_session_open(struct bl_session *s, struct blanch_network *net, const struct bl_session_options *options) {
-    *s = (struct bl_session){
-        .net = net, .loader = options->loader, .division = options->division, .pass = options->pass};
+    *s = (struct bl_session){.net = net, .division = options->division, .pass = options->pass};
     struct bl_baseline own = {0};
     int code = options->ledger ? bl_ledger_create(&s->ledger, net->graph) : 0;
     if (!code && options->ahead) code = bl_network_stage(net, &s->stage);
@@ -387,12 +388,32 @@ int bl_session_open(struct bl_session *s, struct blanch_network *net, const stru
     return bl_overhead_open(&s->overhead, net->graph, options->budget, baseline, options->budget_state);
 }
 
+int bl_session_lend(struct bl_session *s) {
+    const bool alone = !bl_graph_collectives(s->net->graph), narrow = bl_graph_in(s->net->graph)->type != BL_F32;
+    return s->lender || narrow || !alone ? 0 : bl_lender_create(s->net->dev, &s->lender);
+}
+
+/* Two batches are in use where steps run ahead: that of the step before is read until its losses are there. */
+int bl_session_load(struct bl_session *s, struct bl_dataset *data, const struct bl_loader_options *options) {
+    struct bl_loader_options with = *options;
+    const bool whole = options->part.ranks < 2 && options->batch == (int)bl_graph_in(s->net->graph)->n;
+    int code = whole ? bl_session_lend(s) : 0;
+    if (code) return code;
+    if (s->lender) with.memory = (struct bl_loader_memory){bl_lender_take, s->lender}, with.held = BL_MOST_AHEAD;
+    code = bl_loader_open(&s->loader, data, &with);
+    if (code != BLANCH_ELIMIT || !s->lender) return code;
+    bl_lender_free(s->lender);
+    s->lender = NULL;
+    return bl_loader_open(&s->loader, data, options);
+}
+
 void bl_session_close(struct bl_session *s) {
     if (s->net) give_up(s);
     for (int i = 0; i < BL_MOST_AHEAD; i++) free(s->flight[i].losses);
     bl_stage_free(s->stage);
     free(s->counts);
     bl_loader_close(s->loader);
+    bl_lender_free(s->lender);
     bl_overhead_close(s->overhead);
     bl_ledger_free(s->ledger);
     *s = (struct bl_session){0};

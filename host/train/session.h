@@ -5,11 +5,11 @@
 #define BL_SESSION_H
 
 #include "train/overhead.h"
+#include "train/lend.h"
 #include "train/train.h"
 #include "sched/diagnose.h"
 
 struct bl_session_options {
-    struct bl_loader *loader; // owned from now on, also where opening fails; NULL: every step is given a batch
     struct bl_division_of
         division;  // of the loader's batches among ranks, as the loader has it; ranks 0: they are whole,
     int pass;      // or divided by whoever gives them. Images of a pass on all ranks
@@ -49,11 +49,12 @@ struct bl_flight {
     struct bl_counts counts;      // before its update
 };
 struct bl_session {
-    struct blanch_network *net; // the caller's
-    struct bl_loader *loader;
+    struct blanch_network *net;   // the caller's
+    struct bl_loader *loader;     // NULL: every step is given a batch
     struct bl_ledger *ledger;     // of the steps that were asked to be recorded; NULL: none are
     struct bl_overhead *overhead; // NULL: no budget
     struct bl_stage *stage;       // of uploads; NULL: none
+    struct bl_lender *lender;     // of batches that are not uploaded; NULL: none
     struct bl_division_of division;
     int pass, passes; // see the options; of a step whose ranks' counts are:
     double *counts;   // (ranks); NULL: there is one, or a division
@@ -64,6 +65,11 @@ struct bl_session {
 /* With a budget, net was built with nd.refresh = BL_REFRESH_SCHEDULED. What fails is left to bl_session_close. */
 int bl_session_open(struct bl_session *session, struct blanch_network *net, const struct bl_session_options *options);
 void bl_session_close(struct bl_session *session); // of zeros: nothing
+/* The loader of the session's batches, owned by it. Where the device shares the host's memory, they are made in what
+ * both have, and reach the device without a copy. */
+int bl_session_load(struct bl_session *session, struct bl_dataset *data, const struct bl_loader_options *options);
+/* For batches that are given: session->lender has memory for them from now on; NULL: there is none, or it is no use. */
+int bl_session_lend(struct bl_session *session);
 
 /* What is wanted of a step. One that is validated or diagnosed is not recorded: its time is not its own. */
 struct bl_step {

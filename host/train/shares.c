@@ -189,7 +189,8 @@ static int take_shares(struct run *run, const int *share) {
     bl_loader_close(run->session.loader);
     run->session.loader = NULL;
     memcpy(run->share, share, (size_t)ranks_of(run) * sizeof *share);
-    return bl_run_open_loader(run, &run->session.loader);
+    const struct bl_loader_options loading = bl_run_loading(run);
+    return bl_session_load(&run->session, run->data, &loading);
 }
 
 int bl_run_review_shares(struct run *run, const struct bl_stepped *stepped) {

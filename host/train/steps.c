@@ -36,8 +36,8 @@ int bl_run_images(const struct run *run) {
     return run->o.network.batch * (run->o.network.accumulate > 1 ? run->o.network.accumulate : 1);
 }
 
-int bl_run_open_loader(const struct run *run, struct bl_loader **loader) {
-    struct bl_loader_options options = {
+struct bl_loader_options bl_run_loading(const struct run *run) {
+    return (struct bl_loader_options){
         .split = BL_TRAIN,
         .view = run->view,
         .batch = bl_run_images(run),
@@ -50,7 +50,6 @@ int bl_run_open_loader(const struct run *run, struct bl_loader **loader) {
         .epoch = (uint64_t)(run->position.step / run->batches),
         .first = (uint64_t)(run->position.step % run->batches),
     };
-    return bl_loader_open(loader, run->data, &options);
 }
 
 /* --- a step --------------------------------------------------------------------------------- */
@@ -59,7 +58,8 @@ int bl_run_open_loader(const struct run *run, struct bl_loader **loader) {
 static int find_nonfinite(struct run *run, const char **node, const char **what) {
     struct bl_loader *loader = NULL;
     struct bl_batch batch;
-    int code = bl_run_open_loader(run, &loader);
+    const struct bl_loader_options loading = bl_run_loading(run);
+    int code = bl_loader_open(&loader, run->data, &loading);
     if (!code) code = bl_loader_next(loader, &batch);
     if (!code && batch.count) code = bl_session_find_nonfinite(&run->session, &batch, node, what);
     bl_loader_close(loader);

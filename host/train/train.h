@@ -67,7 +67,11 @@ int bl_network_check_batch(const struct blanch_network *net, const struct bl_bat
 /* Puts a labelled batch (NHWC, of a loader) on the device. A training step is made by bl_session_step. */
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch);
 /* The same, not waited for: the batch is read until the event (bl_stage_upload). Its labels were checked. */
-int bl_network_upload(struct blanch_network *net, const struct bl_batch *batch, struct bl_stage *stage,
+struct bl_uploader {
+    struct bl_stage *stage;   // NULL: in queue order
+    struct bl_lender *lender; // what lies in its memory is given to the device until bl_lender_take_back; NULL: nothing
+};
+int bl_network_upload(struct blanch_network *net, const struct bl_batch *batch, const struct bl_uploader *by,
                       struct bl_event **event);
 /* A stage for that; *stage NULL where writes in queue order are as good. */
 int bl_network_stage(struct blanch_network *net, struct bl_stage **stage);

@@ -338,8 +338,8 @@ struct spot spot_of(const struct geometry g, int p, int e, int tap) {
 
 /* dx += the gradients of the samples that a pixel is in, taps in order, rounded once; dmean is added to every sample.
  * line_count image rows (N*H); `chunk` of them an item. */
-kernel void scatter_samples(global const float *drows, global const float *dmean, global const ACT *input,
-                            global const struct geometry *layer, int line_count, int chunk, global ACT *dx) {
+kernel LANES16 void scatter_samples(global const float *drows, global const float *dmean, global const ACT *input,
+                                    global const struct geometry *layer, int line_count, int chunk, global ACT *dx) {
     const struct geometry g = *layer;
     const struct share share = share_of(g);
     const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
@@ -356,7 +356,10 @@ kernel void scatter_samples(global const float *drows, global const float *dmean
                 for (int i = share.lane; i < g.block; i += share.lanes) {
                     global ACT *out = pixel + e * START + i * CHANNEL_STEP;
                     vec sum = take(out, g.interleave);
-                    for (int k = 0; k < count; k++) {
+#if LANES && defined(cl_intel_required_subgroup_size)
+                    LOOP4 // more at once would take more registers than 16 lanes have
+#endif
+                        for (int k = 0; k < count; k++) {
 #if LANES
                         const int p = patch_of(g, line, x, k);
                         if (p < 0) continue;

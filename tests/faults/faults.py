@@ -61,6 +61,7 @@ CL_CODES = {  # what is plausible, in turn
     'clCreateKernel': [-46, -5, -6, -45], 'clCreateContext': [-2, -6, -5], 'clCreateCommandQueue': [-5, -6, -35],
     'clGetPlatformIDs': [-6, -1001], 'clGetDeviceIDs': [-1, -6, -5], 'clFinish': [-5, -36, -6, -9999],
     'clFlush': [-36, -5, -6], 'clEnqueueNDRangeKernel': [-5, -4, -6, -36, -54, -14, -9999],
+    'clEnqueueMapBuffer': [-12, -4, -5], 'clEnqueueUnmapMemObject': [-5, -6],
     'clSetKernelArg': [-5, -6, -51], 'clCreateProgramWithBinary': [-42, -6, -5],
     'clGetEventProfilingInfo': [-7, -5, -58],
     'clGetDeviceInfo': [-5, -6, -33], 'clGetPlatformInfo': [-6, -32], 'cl': [-36, -9999, -2],

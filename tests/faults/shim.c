@@ -270,6 +270,20 @@ COMMAND(clEnqueueCopyBuffer, (cl_command_queue q, cl_mem a, cl_mem b, size_t x, 
         (q, a, b, x, y, s, waits, list, event))
 COMMAND(clEnqueueFillBuffer, (cl_command_queue q, cl_mem m, const void *p, size_t n, size_t o, size_t s, WAITS),
         (q, m, p, n, o, s, waits, list, event))
+COMMAND(clEnqueueUnmapMemObject, (cl_command_queue q, cl_mem m, void *p, WAITS), (q, m, p, waits, list, event))
+
+CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue q, cl_mem m, cl_bool b, cl_map_flags f, size_t o,
+                                                  size_t s, WAITS, cl_int *errcode) {
+    static struct entry *slot;
+    REAL(clEnqueueMapBuffer);
+    if (hit(&slot, "clEnqueueMapBuffer", OPENCL)) {
+        if (errcode) *errcode = fault.code;
+        return NULL;
+    }
+    void *host = real(q, m, b, f, o, s, waits, list, event, errcode);
+    if (host && event) created[EVENT]++;
+    return host;
+}
 COMMAND(clEnqueueMarkerWithWaitList, (cl_command_queue q, WAITS), (q, waits, list, event))
 
 /* --- memory and threads ----------------------------------------------------------------------- */

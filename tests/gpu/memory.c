@@ -132,6 +132,7 @@ cl_int recorder_clReleaseMemObject(cl_mem mem) {
         recorder_note("{\"op\": \"release\", \"id\": %d}", mem->id);
         recorder_clReleaseContext(mem->context);
     }
+    free(mem->host);
     free(mem);
     return CL_SUCCESS;
 }
@@ -145,6 +146,7 @@ cl_int recorder_clGetMemObjectInfo(cl_mem mem, cl_mem_info what, size_t size, vo
 /* --- commands ------------------------------------------------------------------------------------ */
 
 static cl_int check(cl_mem mem, size_t offset, size_t size, const char *what) {
+    if (mem->mapped) return recorder_refuse(CL_INVALID_OPERATION, "%s of a buffer that is mapped", what);
     if (size && offset <= mem->size && size <= mem->size - offset) return CL_SUCCESS;
     return recorder_refuse(CL_INVALID_VALUE, "%s of %zu bytes at %zu of a buffer of %zu", what, size, offset,
                            mem->size);
@@ -192,6 +194,31 @@ cl_int recorder_clEnqueueCopyBuffer(cl_command_queue queue, cl_mem from, cl_mem 
     if (!code) code = check(to, to_offset, size, "a copy");
     if (!code) note_bytes(queue, "copy", size, CL_FALSE, list, event);
     return code;
+}
+
+static void note_map(cl_command_queue queue, cl_mem mem, const char *what, cl_bool blocking, cl_event *event) {
+    recorder_note("{\"op\": %q, \"command\": %lld, \"device\": %d, \"queue\": %d, \"id\": %d, \"bytes\": %zu, "
+                  "\"blocking\": %d}",
+                  what, recorder_command(queue, event), queue->context->device->index, queue->id, mem->id, mem->size,
+                  (int)blocking);
+}
+
+void *recorder_clEnqueueMapBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking, cl_map_flags flags,
+                                  size_t offset, size_t size, cl_uint count, const cl_event *list, cl_event *event,
+                                  cl_int *error) {
+    if (!mem->host && !(mem->host = calloc(1, mem->size))) recorder_stop("out of memory");
+    if (give(error, check(mem, offset, size, "a map"))) return NULL;
+    mem->mapped = true;
+    note_map(queue, mem, "map", blocking, event);
+    return (char *)mem->host + offset;
+}
+
+cl_int recorder_clEnqueueUnmapMemObject(cl_command_queue queue, cl_mem mem, void *host, cl_uint count,
+                                        const cl_event *list, cl_event *event) {
+    if (!mem->mapped || host != mem->host) return recorder_refuse(CL_INVALID_VALUE, "unmapped what is not mapped");
+    mem->mapped = false;
+    note_map(queue, mem, "unmap", CL_FALSE, event);
+    return CL_SUCCESS;
 }
 
 cl_int recorder_clEnqueueMarkerWithWaitList(cl_command_queue queue, cl_uint count, const cl_event *list,

@@ -352,6 +352,8 @@ static cl_int check_launch(cl_kernel kernel, const size_t *global, const size_t 
         if (!kernel->args[i].set)
             return recorder_refuse(CL_INVALID_KERNEL_ARGS, "kernel %s: argument %d is not set", kernel->name, i);
         if (kernel->args[i].kind == ARG_LOCAL) used += kernel->args[i].size;
+        if (kernel->args[i].mem && kernel->args[i].mem->mapped)
+            return recorder_refuse(CL_INVALID_OPERATION, "kernel %s: argument %d is mapped", kernel->name, i);
     }
     if (used > most)
         return recorder_refuse(CL_OUT_OF_RESOURCES, "kernel %s: %zu bytes of local memory", kernel->name, used);

@@ -158,7 +158,8 @@ def step_of(log, events):
         raise Failed('the ledger has %d commands of the step, the device %d' % (len(events), len(timed)))
     commands, place = [], at[timed[0]] - 1
     for number, (event, command) in enumerate(zip(events, timed)):
-        between = [line for line in log[place + 1:at[command]] if 'command' in line and line['op'] != 'marker']
+        between = [line for line in log[place + 1:at[command]]
+                   if 'command' in line and line['op'] not in ('marker', 'map', 'unmap')]
         place = at[command]
         if not matches(event, log[place]):
             raise Failed('command %d of the step: %s in the ledger, %s on the device' % (number, event['name'],

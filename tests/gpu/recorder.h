@@ -50,6 +50,8 @@ struct _cl_mem {
     cl_context context;
     cl_mem parent; // of a part, else NULL
     size_t size;
+    void *host;  // of what was ever mapped
+    bool mapped; // until it is unmapped, no command may use it
 };
 struct _cl_program {
     DISPATCH;
@@ -147,6 +149,8 @@ cl_int recorder_answer_text(const char *text, size_t size, void *value, size_t *
     X(clEnqueueReadBuffer)                                                                                             \
     X(clEnqueueWriteBuffer)                                                                                            \
     X(clEnqueueFillBuffer)                                                                                             \
+    X(clEnqueueMapBuffer)                                                                                              \
+    X(clEnqueueUnmapMemObject)                                                                                         \
     X(clEnqueueCopyBuffer)                                                                                             \
     X(clEnqueueMarkerWithWaitList)                                                                                     \
     X(clFlush)                                                                                                         \
