@@ -336,6 +336,13 @@ struct spot spot_of(const struct geometry g, int p, int e, int tap) {
     return spot;
 }
 
+/* On Intel four taps at once: all would take more registers than 16 lanes have. */
+#if LANES && defined(cl_intel_required_subgroup_size)
+#define EACH_TAP LOOP4
+#else
+#define EACH_TAP
+#endif
+
 /* dx += the gradients of the samples that a pixel is in, taps in order, rounded once; dmean is added to every sample.
  * line_count image rows (N*H); `chunk` of them an item. */
 kernel LANES16 void scatter_samples(global const float *drows, global const float *dmean, global const ACT *input,
@@ -356,10 +363,7 @@ kernel LANES16 void scatter_samples(global const float *drows, global const floa
                 for (int i = share.lane; i < g.block; i += share.lanes) {
                     global ACT *out = pixel + e * START + i * CHANNEL_STEP;
                     vec sum = take(out, g.interleave);
-#if LANES && defined(cl_intel_required_subgroup_size)
-                    LOOP4 // more at once would take more registers than 16 lanes have
-#endif
-                        for (int k = 0; k < count; k++) {
+                    EACH_TAP for (int k = 0; k < count; k++) {
 #if LANES
                         const int p = patch_of(g, line, x, k);
                         if (p < 0) continue;
