@@ -121,6 +121,8 @@ static int check(struct mpi *m, double waited) {
     char name[300];
     int code = hear(m);
     if (code) return code;
+    if (m->failed_code)
+        return bl_fail(m->failed_code, "%s failed", name_of(m, m->failed_rank, name)); // another lane heard
     const int gone = first_gone(m);
     if (gone >= 0) {
         rest(look_around); // it may have told why

@@ -21,6 +21,12 @@ struct bl_begun_sum { // that was begun
 
 /* --- sums on the host --------------------------------------------------------------------------- */
 
+/* Of a call of the host's table. */
+static int noted(struct bl_lane *lane, int code) {
+    lane->left |= code != 0;
+    return code;
+}
+
 static int room_of(struct bl_lane *lane, size_t bytes) {
     return bl_grow(&lane->room, &lane->room_bytes, bytes, 1);
 }
@@ -43,7 +49,7 @@ static int sum_few(struct bl_lane *lane, float *values, int64_t count) {
     const struct blanch_collectives *h = &lane->host;
     const size_t bytes = (size_t)count * sizeof *values;
     int code = room_of(lane, bytes * (size_t)h->ranks);
-    if (!code) code = h->gather(h->context, values, bytes, lane->room);
+    if (!code) code = noted(lane, h->gather(h->context, values, bytes, lane->room));
     if (code) return code;
     add_up(values, lane->room, (size_t)count, h->ranks);
     lane->bytes += bytes * (size_t)(h->ranks - 1);
@@ -58,11 +64,11 @@ static int sum_many(struct bl_lane *lane, float *values, int64_t count, size_t a
     int code = room_of(lane, (all + block) * sizeof *values);
     if (code) return code;
     float *parts = lane->room, *own = parts + all;
-    code = h->exchange(h->context, values, bytes, parts);
+    code = noted(lane, h->exchange(h->context, values, bytes, parts));
     if (code) return code;
     add_up(own, parts, block, h->ranks);
     lane->bytes += 2 * bytes * (size_t)(h->ranks - 1);
-    return h->gather(h->context, own, bytes, values);
+    return noted(lane, h->gather(h->context, own, bytes, values));
 }
 
 /* values has room for the padding. */
@@ -82,7 +88,7 @@ static int sum_begun(struct bl_staged *s, struct bl_begun_sum *sum) {
     const struct blanch_collectives *h = &s->meanwhile.host;
     const size_t bytes = sum->share * sizeof *sum->values;
     const double start = bl_now();
-    code = h->gather(h->context, sum->values + sum->share * (size_t)h->ranks, bytes, sum->values);
+    code = noted(&s->meanwhile, h->gather(h->context, sum->values + sum->share * (size_t)h->ranks, bytes, sum->values));
     s->meanwhile.bytes += bytes * (size_t)(h->ranks - 1);
     s->meanwhile.seconds += bl_now() - start;
     return code;
@@ -248,7 +254,7 @@ static int spread_staged(struct bl_staged *s, struct blanch_device *dev, const s
     struct bl_floats_view view;
     int code = bl_staged_look(s, dev, f, (size_t)f->count, &view);
     if (!code) code = enter(s, &start);
-    if (!code) code = s->now.host.spread(s->now.host.context, view.values, bytes, root);
+    if (!code) code = noted(&s->now, s->now.host.spread(s->now.host.context, view.values, bytes, root));
     if (!code) {
         if (s->table.rank == root) s->now.bytes += bytes * (size_t)(s->table.ranks - 1);
         s->now.seconds += bl_now() - start;
@@ -272,15 +278,27 @@ static int spread(void *context, struct blanch_device *dev, const struct bl_floa
     return code;
 }
 
-int bl_staged_gather(struct bl_staged *s, const void *own, size_t bytes, void *all) {
+/* own and all live as long as s, or on the device. */
+static int gather_kept(struct bl_staged *s, const void *own, size_t bytes, void *all) {
     double start;
     int code = enter(s, &start);
-    if (!code) code = s->now.host.gather(s->now.host.context, own, bytes, all);
+    if (!code) code = noted(&s->now, s->now.host.gather(s->now.host.context, own, bytes, all));
     if (code) return code;
     s->now.bytes += bytes * (size_t)(s->now.host.ranks - 1);
     s->now.seconds += bl_now() - start;
     leave(s, start);
     return 0;
+}
+
+int bl_staged_gather(struct bl_staged *s, const void *own, size_t bytes, void *all) {
+    const size_t whole = bytes * (size_t)s->table.ranks;
+    int code = room_of(&s->now, whole + bytes);
+    if (code) return code;
+    char *from = (char *)s->now.room + whole;
+    memcpy(from, own, bytes);
+    code = gather_kept(s, from, bytes, s->now.room);
+    if (!code) memcpy(all, s->now.room, whole);
+    return code;
 }
 
 static int gather_staged(struct bl_staged *s, struct blanch_device *dev, const struct bl_floats *own,
@@ -291,7 +309,7 @@ static int gather_staged(struct bl_staged *s, struct blanch_device *dev, const s
     void *to = NULL;
     int code = maps ? bl_mem_map(all, 0, whole, false, &to) : room_of(&s->now, whole); // the look waits for both
     if (!code) code = bl_staged_look(s, dev, own, (size_t)own->count, &view);
-    if (!code) code = bl_staged_gather(s, view.values, bytes, maps ? to : s->now.room);
+    if (!code) code = gather_kept(s, view.values, bytes, maps ? to : s->now.room);
     const int unmapped = to ? bl_mem_unmap(all, to) : 0;
     if (!code) code = unmapped;
     if (!code && !maps) code = bl_mem_write(all, 0, whole, s->now.room);
@@ -334,7 +352,7 @@ static int gather_shares_staged(struct bl_staged *s, struct blanch_device *dev, 
     struct bl_floats_view view = {0};
     int code = maps ? bl_staged_look(s, dev, &whole, (size_t)whole.count, &view) : read_share(s, r, own);
     if (!code) code = room_of(&s->now, bytes * ranks);
-    if (!code) code = bl_staged_gather(s, maps ? view.values + own.first * r->width : s->staging, bytes, s->now.room);
+    if (!code) code = gather_kept(s, maps ? view.values + own.first * r->width : s->staging, bytes, s->now.room);
     if (!code && maps) take_others(s, r, own, view.values);
     code = bl_staged_put_back(&view, code, false);
     return code || maps ? code : bl_mem_write(r->mem, 0, (size_t)whole.count * sizeof(float), s->now.room);
@@ -354,7 +372,7 @@ static int sum_own(struct bl_staged *s, const float *values, size_t share, float
     double start;
     int code = enter(s, &start);
     if (!code) code = room_of(&s->now, bytes * (size_t)h->ranks);
-    if (!code) code = h->exchange(h->context, values, bytes, s->now.room);
+    if (!code) code = noted(&s->now, h->exchange(h->context, values, bytes, s->now.room));
     if (code) return code;
     add_up(to, s->now.room, share, h->ranks);
     s->now.bytes += bytes * (size_t)(h->ranks - 1);
@@ -436,13 +454,14 @@ int bl_staged_open(struct bl_staged **staged, const struct blanch_collectives *h
     return 0;
 }
 
-void bl_staged_close(struct bl_staged *s) {
-    if (!s) return;
+bool bl_staged_close(struct bl_staged *s) {
+    if (!s) return false;
     pthread_mutex_lock(&s->lock);
     s->stop = true;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
     if (s->started) pthread_join(s->thread, NULL);
+    if (s->now.left || s->meanwhile.left) return true;
     for (size_t i = 0; i < s->capacity; i++) {
         bl_event_drop(&s->sums[i].event);
         free(s->sums[i].values);
@@ -451,6 +470,7 @@ void bl_staged_close(struct bl_staged *s) {
     pthread_mutex_destroy(&s->lock);
     free(s->sums), free(s->staging), free(s->now.room), free(s->meanwhile.room), free(s->message);
     free(s);
+    return false;
 }
 
 const struct bl_collectives *bl_staged_table(struct bl_staged *staged) {

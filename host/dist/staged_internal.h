@@ -12,6 +12,7 @@ struct bl_lane { // of one thread
     size_t room_bytes;
     double seconds; // under way
     uint64_t bytes; // sent
+    bool left;      // a call has failed: MPI may write to what it was given to the process's end
 };
 
 struct bl_staged {
@@ -47,7 +48,7 @@ int bl_staged_put_back(const struct bl_floats_view *view, int code, bool changed
 /* `count` values, with room for bl_staged_room() of them, become their sums over ranks. */
 int bl_staged_sum(struct bl_staged *staged, float *values, int64_t count);
 size_t bl_staged_room(const struct bl_staged *staged, int64_t count);
-/* all: (ranks, bytes). */
+/* all: (ranks, bytes), of the host. */
 int bl_staged_gather(struct bl_staged *staged, const void *own, size_t bytes, void *all);
 
 /* Of the table (collectives.h). */

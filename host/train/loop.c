@@ -190,12 +190,13 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
 
 static int tear_down(struct run *run, int code) {
     if (code && run->ranks) bl_ranks_give_up(run->ranks); // else others would be waited for
-    bl_staged_close(run->staged);
+    const bool left = bl_staged_close(run->staged);
     if (run->log && fclose(run->log) != 0 && !code)
         code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);
     bl_run_leave_directory(run, code);
     int closed = bl_tensorboard_close(run->tensorboard);
     if (!code) code = closed;
+    if (left) return code; // the process ends
     bl_session_close(&run->session);
     blanch_network_free(run->net);
     blanch_network_free(run->averaged);

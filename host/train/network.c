@@ -325,7 +325,7 @@ void blanch_network_free(struct blanch_network *network) {
     if (!network) return;
     if (network->session) bl_session_close(network->session);
     free(network->session);
-    bl_staged_close(network->staged);
+    if (bl_staged_close(network->staged)) return; // its memory is kept
     bl_graph_free(network->graph);
     bl_model_free(network->model);
     free(network->layers);
