@@ -282,6 +282,27 @@ def test_a_rank_that_fails():
         check(not os.path.exists(path('bad')), 'a folder is left')
 
 
+def test_a_rank_that_fails_in_a_step():
+    """At a launch of the backward pass, while sums of gradients and exchanges of layers are under way."""
+    shim = os.path.join(os.path.dirname(BLANCH), 'tests', 'faults', 'shim.so')
+    if not os.path.exists(shim):
+        raise tap.Skip('built without tests/faults')
+    args = ('--model', 'vgg11', '--norm', 'bn', '--sync-stats', '--data', 'synthetic:3x32x32:96', '--batch', 8,
+            '--steps', 2, '--quiet')
+    for call in (200, 290):
+        words = command(2, *args, '--out', fresh('broken'))
+        at = words.index('-n') + 2
+        one = words[at:]
+        words = words[:at - 2] + ['-n', '1', *one, ':', '-n', '1', 'env', 'LD_PRELOAD=' + shim,
+                                  'FAULT=clEnqueueNDRangeKernel:%d:-5' % call, *one]
+        began = time.monotonic()
+        done = end(start(words))
+        said = own_lines(done.stderr)
+        check(done.returncode == 3, 'exit status %d: %s' % (done.returncode, done.stderr))
+        check(len(said) == 1 and 'rank 1 (' in said[0] and 'CL_OUT_OF_RESOURCES' in said[0], done.stderr)
+        check(time.monotonic() - began < 60, 'the other rank was not told')
+
+
 def test_a_rank_that_hangs():
     if not os.path.exists('/proc/self/environ'):
         raise tap.Skip('processes are found by /proc')
