@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ENTRY_NAME = 96 }; // bytes
 
@@ -213,6 +214,16 @@ static cl_program from_binary(const struct blanch_device *dev, const struct prog
     return NULL;
 }
 
+static bool has_entry(const struct blanch_device *dev, const struct program *program) {
+    char name[ENTRY_NAME];
+    if (!program->key) return false;
+    entry_name(program, name);
+    char *path = bl_format("%s/%s", dev->cache.path, name);
+    const bool there = path && !access(path, F_OK);
+    free(path);
+    return there;
+}
+
 static bool is_refusal(cl_int error) {
     return error == CL_BUILD_PROGRAM_FAILURE || error == CL_COMPILE_PROGRAM_FAILURE ||
            error == CL_LINK_PROGRAM_FAILURE || error == CL_INVALID_BUILD_OPTIONS;
@@ -317,7 +328,7 @@ static int create_raw(struct blanch_device *dev, struct program *program, const 
         *raw = clCreateKernel(program->raw, function, &error);
     }
     if (error) return bl_cl_fail(error, "kernel %s of kernels/%s.cl", function, program->file);
-    if (dev->saves_late && !program->loaded) return 0;
+    if (dev->saves_late && !program->loaded && !has_entry(dev, program)) return 0; // one that is no good is replaced
     if (program->key && !program->loaded) save_binary(dev, program); // only now: some drivers compile for a kernel
     free(program->key);
     program->key = NULL;
