@@ -289,6 +289,9 @@ def test_a_rank_that_fails_in_a_step():
         raise tap.Skip('built without tests/faults')
     args = ('--model', 'vgg11', '--norm', 'bn', '--sync-stats', '--data', 'synthetic:3x32x32:96', '--batch', 8,
             '--steps', 2, '--quiet')
+    began = time.monotonic()
+    check(not end(start(command(2, *args, '--out', fresh('whole')))).returncode, 'without a fault it fails too')
+    usual = time.monotonic() - began
     for call in (200, 290):
         words = command(2, *args, '--out', fresh('broken'))
         at = words.index('-n') + 2
@@ -300,7 +303,7 @@ def test_a_rank_that_fails_in_a_step():
         said = own_lines(done.stderr)
         check(done.returncode == 3, 'exit status %d: %s' % (done.returncode, done.stderr))
         check(len(said) == 1 and 'rank 1 (' in said[0] and 'CL_OUT_OF_RESOURCES' in said[0], done.stderr)
-        check(time.monotonic() - began < 60, 'the other rank was not told')
+        check(time.monotonic() - began < usual + 60, 'the other rank was not told')     # it gave up after 70 s more
 
 
 def test_a_rank_that_hangs():

@@ -9,14 +9,13 @@
 
 enum { FEW = 4096 }; // floats that are sent to everybody
 
-struct bl_begun_sum { // that was begun
+struct bl_begun_sum {
     struct blanch_device *dev;
     struct bl_floats floats;
     size_t share;  // floats that each rank gives the others; 0: all are summed
     float *values; // padded to a multiple of the ranks; behind them this rank's share
     size_t capacity;
     struct bl_event *event;
-    bool done;
 };
 
 /* --- sums on the host --------------------------------------------------------------------------- */
@@ -117,7 +116,7 @@ static void *work(void *argument) {
         if (code) s->message = bl_strdup(blanch_error_message());
         if (code) s->code = code;
         s->sums[s->taken].event = sum.event;
-        s->sums[s->taken++].done = true;
+        s->taken++;
         pthread_cond_broadcast(&s->changed);
     }
     pthread_mutex_unlock(&s->lock);
@@ -153,7 +152,7 @@ static int begin_shares(void *context, struct blanch_device *dev, const struct b
     if (code) return code;
     struct bl_begun_sum *sum = &s->sums[s->begun];
     const size_t all = share ? (size_t)share * (size_t)s->table.ranks : padded(s, f->count);
-    sum->dev = dev, sum->floats = *f, sum->share = (size_t)share, sum->done = false;
+    sum->dev = dev, sum->floats = *f, sum->share = (size_t)share;
     const struct bl_interval own = given(s, sum);
     code = bl_grow((void **)&sum->values, &sum->capacity, all + (size_t)share, sizeof *sum->values);
     if (!code && own.count)
@@ -325,7 +324,7 @@ static int gather(void *context, struct blanch_device *dev, const struct bl_floa
 
 /* Shares are sent as if all were whole. */
 static size_t share_of(const struct bl_staged *s, const struct bl_shared_rows *r) {
-    return (size_t)((r->rows + s->now.host.ranks - 1) / s->now.host.ranks * r->width);
+    return (size_t)(bl_most_of_share(&s->table, r->rows) * r->width);
 }
 
 /* The others' rows from room to where the whole matrix is. */

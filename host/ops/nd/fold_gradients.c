@@ -140,19 +140,7 @@ int bl_fold_gradients(struct bl_fold *fold) {
 }
 
 int bl_fold_permuted_gradient(const struct bl_fold *fold) {
-    const int64_t f = fold->features, g = fold->interleave;
-    const struct bl_product product = {.pair = {.m = fold->outputs,
-                                                .n = f,
-                                                .k = f,
-                                                .a = fold->gradient->mem,
-                                                .b = fold->step.deconv,
-                                                .lda = g * f,
-                                                .ldb = f,
-                                                .ldc = g * f,
-                                                .batch = (int)g,
-                                                .stride_a = f,
-                                                .stride_c = 1},
-                                       .result = {{.to = fold->weight->grad.mem, .alpha = 1}},
-                                       .step_c = g};
+    struct bl_product product = weight_product(fold);
+    product.u = product.v = NULL; // the mean's part is in the gradient
     return bl_product(fold->node->dev, &product);
 }
