@@ -15,7 +15,8 @@
  *  WEIGHTS  the kernel of the weight gradient alone: 1 for CPUs, 2 for others; 0: the other kernels
  *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 10, 12 (6 by TN 16 fill AVX2's
  *         registers)
- *  TN     outputs of the register tile: 4, 8 or 16 (16)
+ *  TN     outputs of a block: 4, 8 or 16 (16)
+ *  BLOCKS  blocks that the register tile of `convolve` is wide: 1 or 2 (1), as conv/pointwise.cl's
  *  KB     pixels that the weight gradient of a CPU takes at a time (64)
  *  STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48)
  *  BUNCH  most blocks of outputs that one of its items computes (4)
@@ -28,6 +29,9 @@
 #endif
 #ifndef TN
 #define TN 16
+#endif
+#ifndef BLOCKS
+#define BLOCKS 1
 #endif
 #ifndef KB
 #define KB 64
@@ -171,11 +175,11 @@ kernel void pack_data(global const float *restrict weight, global float *restric
 
 /* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
  * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
- * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
- * dimension 1 the strips; else the other way round. zeros: at least group_c zeros.
- * adds other than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation.
- * x has `images` images; out and added have them from image `begin` on.
- * Its sizes are arguments of their own: as structs by value they cost 1x1 layers of few channels 8 per cent (PoCL). */
+ * An item computes `strip` tiles of TM pixels by BLOCKS blocks of TN outputs. blocks_first: dimension 0 counts the
+ * blocks of outputs and dimension 1 the strips; else the other way round. zeros: at least group_c zeros. adds other
+ * than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation. x has `images`
+ * images; out and added have them from image `begin` on. Its sizes are arguments of their own: as structs by value they
+ * cost 1x1 layers of few channels 8 per cent (PoCL). */
 kernel LANES16 void convolve(global const IN *restrict x, global const float *restrict packed,
                              global const float *restrict bias, global ACT *out, global const ACT *added,
                              global const IN *restrict zeros, int images, int begin, int together, int grid_h,
@@ -185,10 +189,12 @@ kernel LANES16 void convolve(global const IN *restrict x, global const float *re
                              int weight_step_x, int taps, int out_step_y, int out_step_x, int out_first_y,
                              int out_first_x, int blocks, int strip, int blocks_first, int adds) {
     const int group = get_global_id(2);
-    const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
-    const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;
+    const int inner = get_global_id(0),
+              outer = get_global_id(1); // chosen between later: PoCL 3.1 fails where this is one
+    const int block = (blocks_first ? inner : outer) * BLOCKS;
+    const long first = (long)(blocks_first ? outer : inner) * strip * TM;
     const int pixels = images * grid_h * grid_w;
-    if (first >= pixels || block0 >= blocks) return;
+    if (first >= pixels || block >= blocks) return;
     const int end = (int)min(first + (long)strip * TM, (long)pixels);
 
     x += (size_t)group * group_c;
@@ -200,36 +206,55 @@ kernel LANES16 void convolve(global const IN *restrict x, global const float *re
     const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);                      \
     const int n##i = g##i.first + g##i.n;                                                                              \
     const int y##i = g##i.y * in_step_y + in_first_y, x##i = g##i.x * in_step_x + in_first_x;
-#define FINISH(i)                                                                                                      \
+#define FINISH_AS(i, sum, b)                                                                                           \
     if (p + i < end) {                                                                                                 \
         const size_t row = (size_t)n##i * out_h + g##i.y * out_step_y + out_first_y;                                   \
-        const size_t at = (row * out_w + g##i.x * out_step_x + out_first_x) * out_c + block * TN;                      \
-        store_some(sum##i + more, out + at, added + at, width, adds);                                                  \
+        const size_t at = (row * out_w + g##i.x * out_step_x + out_first_x) * out_c + (b)*TN;                          \
+        store_some(sum##i + more, out + at, added + at, group_o - (b)*TN, adds);                                       \
     }
+#define FINISH(i) FINISH_AS(i, sum, block)
+#define FINISH_NEXT(i) FINISH_AS(i, next, block + 1)
+#define CLEAR_NEXT(i) vec next##i = (vec)(0.0f);
         EACH_ROW(PLACE)
 #if PATCH
         float patches[TM * PATCH];
 #define GATHER(i)                                                                                                      \
     gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, tap_step_y, tap_step_x);
         EACH_ROW(GATHER)
-        for (int block = 0; block < blocks; block++) {
+        for (int block = 0; block < blocks; block += BLOCKS) {
             global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
             EACH_ROW(CLEAR)
 #define MULTIPLY(i) sum##i = FMA((vec)(patches[i * PATCH + k]), line, sum##i);
-            for (int k = 0; k < PATCH; k++) {
-                const vec line = LOAD(w + k * TN);
-                EACH_ROW(MULTIPLY)
-            }
-            const int width = min(TN, group_o - block * TN);
-            const vec more = load_some(bias + block * TN, width);
+#define MULTIPLY_NEXT(i) next##i = FMA((vec)(patches[i * PATCH + k]), after, next##i);
+#if BLOCKS == 2
+            if (block + 1 < blocks) {
+                EACH_ROW(CLEAR_NEXT)
+                for (int k = 0; k < PATCH; k++) {
+                    const vec line = LOAD(w + k * TN), after = LOAD(w + (PATCH + k) * TN);
+                    EACH_ROW(MULTIPLY)
+                    EACH_ROW(MULTIPLY_NEXT)
+                }
+                const vec more = load_some(bias + (block + 1) * TN, group_o - (block + 1) * TN);
+                EACH_ROW(FINISH_NEXT)
+            } else
+#endif
+                for (int k = 0; k < PATCH; k++) {
+                    const vec line = LOAD(w + k * TN);
+                    EACH_ROW(MULTIPLY)
+                }
+            const vec more = load_some(bias + block * TN, group_o - block * TN);
             EACH_ROW(FINISH)
         }
 #else
 #define START(i) const long at##i = (((long)n##i * in_h + y##i) * in_w + x##i) * in_c;
         EACH_ROW(START)
-        const int block = block0;
-        global const float *weights = packed + ((size_t)group * blocks + block) * taps * group_c * TN;
+        const size_t block_step = (size_t)taps * group_c * TN;
+        global const float *weights = packed + ((size_t)group * blocks + block) * block_step;
+        const bool two = BLOCKS == 2 && block + 1 < blocks;
         EACH_ROW(CLEAR)
+#if BLOCKS == 2
+        EACH_ROW(CLEAR_NEXT)
+#endif
         for (int jy = 0, dy = 0; jy < taps_y; jy++, dy += tap_step_y) {
             for (int jx = 0, dx = 0; jx < taps_x; jx++, dx += tap_step_x) {
                 const long shift = ((long)dy * in_w + dx) * in_c;
@@ -242,14 +267,29 @@ kernel LANES16 void convolve(global const IN *restrict x, global const float *re
                 const int tap = weight_first + jy * weight_step_y + jx * weight_step_x;
                 global const float *w = weights + (size_t)tap * group_c * TN;
 #define MULTIPLY(i) sum##i = FMA((vec)(LOAD_IN1(a##i + k)), line, sum##i);
-                for (int k = 0; k < group_c; k++, w += TN) {
-                    const vec line = LOAD(w);
-                    EACH_ROW(MULTIPLY)
-                }
+#define MULTIPLY_NEXT(i) next##i = FMA((vec)(LOAD_IN1(a##i + k)), after, next##i);
+#if BLOCKS == 2
+                if (two) {
+                    for (int k = 0; k < group_c; k++, w += TN) {
+                        const vec line = LOAD(w), after = LOAD(w + block_step);
+                        EACH_ROW(MULTIPLY)
+                        EACH_ROW(MULTIPLY_NEXT)
+                    }
+                } else
+#endif
+                    for (int k = 0; k < group_c; k++, w += TN) {
+                        const vec line = LOAD(w);
+                        EACH_ROW(MULTIPLY)
+                    }
             }
         }
-        const int width = min(TN, group_o - block * TN);
-        const vec more = load_some(bias + block * TN, width);
+#if BLOCKS == 2
+        if (two) {
+            const vec more = load_some(bias + (block + 1) * TN, group_o - (block + 1) * TN);
+            EACH_ROW(FINISH_NEXT)
+        }
+#endif
+        const vec more = load_some(bias + block * TN, group_o - block * TN);
         EACH_ROW(FINISH)
 #endif
     }

@@ -14,12 +14,17 @@
  *
  *  M    outputs of a tile along each axis: 2 or 4
  *  TM   rows of a register tile, as tile.h has them
+ *  BLOCKS  blocks of 16 outputs that the tile of a forward pass and a data gradient is wide: 1 or 2 (1), as
+ *          conv/pointwise.cl's
  *  VEC  values that the transforms take at a time: 8 or 16
  *  ACT_TYPE    of activations (vec.h)
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  */
 #ifndef M
 #error "conv/winograd.cl needs M"
+#endif
+#ifndef BLOCKS
+#define BLOCKS 1
 #endif
 #include "activation.h"
 #include "tile.h"
@@ -179,6 +184,25 @@ void multiply(global const float *restrict from, global const float *restrict w,
     EACH_ROW(KEEP)
 }
 
+#if BLOCKS == 2
+/* The same for two blocks, whose weights are `step` apart and whose results lie side by side. */
+void multiply_two(global const float *restrict from, global const float *restrict w, size_t step,
+                  global float *restrict to, int depth, int pitch_from, int pitch_to) {
+#define START_NEXT(i) float16 next##i = (float16)(0.0f);
+#define MULTIPLY_NEXT(i) next##i = FMA((float16)(a##i[k]), after, next##i);
+#define KEEP_NEXT(i) vstore16(next##i, 1, to + i * pitch_to);
+    EACH_ROW(START)
+    EACH_ROW(START_NEXT)
+    for (int k = 0; k < depth; k++, w += 16) {
+        const float16 line = vload16(0, w), after = vload16(0, w + step);
+        EACH_ROW(MULTIPLY)
+        EACH_ROW(MULTIPLY_NEXT)
+    }
+    EACH_ROW(KEEP)
+    EACH_ROW(KEEP_NEXT)
+}
+#endif
+
 struct chunks { // of the host's too (host/ops/conv/winograd.c)
     int padded, blocks, bunch, chunk, parts, items;
 };
@@ -212,12 +236,18 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
         for (int block = block0; block < block1; block += bunch) {
             const int many = min(bunch, block1 - block);
             for (int e = 0; e < E * E; e++)
-                for (int b = 0; b < many; b++) {
+                for (int b = 0; b < many; b += BLOCKS) {
                     global const float *w = packed + ((size_t)e * blocks + block + b) * depth * 16;
-                    for (int t = 0; t < count; t += TM)
-                        multiply(inputs + e * pitch + (size_t)t * padded, w,
-                                 products + e * product_pitch + ((size_t)t * bunch + b) * 16, depth, padded,
-                                 bunch * 16);
+                    for (int t = 0; t < count; t += TM) {
+                        global const float *from = inputs + e * pitch + (size_t)t * padded;
+                        global float *to = products + e * product_pitch + ((size_t)t * bunch + b) * 16;
+#if BLOCKS == 2
+                        if (b + 1 < many)
+                            multiply_two(from, w, (size_t)depth * 16, to, depth, padded, bunch * 16);
+                        else
+#endif
+                            multiply(from, w, to, depth, padded, bunch * 16);
+                    }
                 }
             for (int t = 0; t < count; t++) {
                 const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;
