@@ -67,6 +67,7 @@
 #include "conv/sizes.h"
 
 #define CLEAR(i) vec sum##i = (vec)(0.0f);
+#define CLEAR_NEXT(i) vec next##i = (vec)(0.0f);
 
 /* A pixel in the order of the walk. */
 struct place {
@@ -214,7 +215,6 @@ kernel LANES16 void convolve(global const IN *restrict x, global const float *re
     }
 #define FINISH(i) FINISH_AS(i, sum, block)
 #define FINISH_NEXT(i) FINISH_AS(i, next, block + 1)
-#define CLEAR_NEXT(i) vec next##i = (vec)(0.0f);
         EACH_ROW(PLACE)
 #if PATCH
         float patches[TM * PATCH];
@@ -348,27 +348,43 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
  * rows of the panel have something up to a multiple of TM. */
 void add_products(const float *panel, int pitch, int depth, const vec *gradient, const short *at, int count,
                   global float *to, size_t block_step, int blocks, bool first) {
-    for (int c = 0; c < depth; c += TM) {
-        for (int b = 0; b < blocks; b++) {
-            EACH_ROW(CLEAR)
-            for (int j = 0; j < count; j++) {
-                const float *a = panel + j * pitch + c;
-                const vec line = gradient[b * KB + at[j]];
 #define ADD_PRODUCT(i) sum##i = FMA((vec)(a[i]), line, sum##i);
-                EACH_ROW(ADD_PRODUCT)
-            }
-            global float *here = to + b * block_step + c * TN;
-#define KEEP(i)                                                                                                        \
+#define ADD_NEXT(i) next##i = FMA((vec)(a[i]), after, next##i);
+#define KEEP_AS(i, sum, here)                                                                                          \
     if (c + i < depth) {                                                                                               \
-        if (!first) sum##i += LOAD(here + i * TN);                                                                     \
-        STORE(sum##i, here + i * TN);                                                                                  \
+        if (!first) sum##i += LOAD((here) + i * TN);                                                                   \
+        STORE(sum##i, (here) + i * TN);                                                                                \
     }
+#define KEEP(i) KEEP_AS(i, sum, here)
+#define KEEP_NEXT(i) KEEP_AS(i, next, here + block_step)
+    for (int b = 0; b < blocks; b += BLOCKS)
+        for (int c = 0; c < depth; c += TM) {
+            global float *here = to + b * block_step + c * TN;
+            EACH_ROW(CLEAR)
+#if BLOCKS == 2
+            if (b + 1 < blocks) {
+                EACH_ROW(CLEAR_NEXT)
+                for (int j = 0; j < count; j++) {
+                    const float *a = panel + j * pitch + c;
+                    const vec line = gradient[b * KB + at[j]], after = gradient[(b + 1) * KB + at[j]];
+                    EACH_ROW(ADD_PRODUCT)
+                    EACH_ROW(ADD_NEXT)
+                }
+                EACH_ROW(KEEP_NEXT)
+            } else
+#endif
+                for (int j = 0; j < count; j++) {
+                    const float *a = panel + j * pitch + c;
+                    const vec line = gradient[b * KB + at[j]];
+                    EACH_ROW(ADD_PRODUCT)
+                }
             EACH_ROW(KEEP)
         }
-    }
 }
 
 #if !PATCH
+#define PITCH (STRIP + TN) // no power of two
+
 /* Of the pixels with their first tap at (py, px), element `start` of x, those that a tap (ty, tx) further finds inside
  * the image: where their row then is, and which they are. Returns how many. */
 int list_inside(global const ACT *x, const long *start, const int *py, const int *px, int count, int ty, int tx,
@@ -387,8 +403,8 @@ int list_inside(global const ACT *x, const long *start, const int *py, const int
 void pack_panel(global const ACT *const *row, int count, int c, int depth, float *panel) {
     const int padded = (depth + TM - 1) / TM * TM, whole = depth / TN * TN;
     for (int j = 0; j < count; j++) {
-        for (int i = 0; i < whole; i += TN) STORE(LOAD_ACT(row[j] + (c + i)), panel + j * STRIP + i);
-        for (int i = whole; i < padded; i++) panel[j * STRIP + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
+        for (int i = 0; i < whole; i += TN) STORE(LOAD_ACT(row[j] + (c + i)), panel + j * PITCH + i);
+        for (int i = whole; i < padded; i++) panel[j * PITCH + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
     }
 }
 #endif
@@ -423,7 +439,7 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
     for (int k = 0; k < KB; k++)
         for (int i = PATCH; i < pitch; i++) panel[k * pitch + i] = 0.0f;
 #else
-    float panel[KB * STRIP];
+    float panel[KB * PITCH];
     global const ACT *row[KB];
     long start[KB];
     int py[KB], px[KB];
@@ -460,7 +476,7 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
             for (int c = c_begin; c < c_end; c += STRIP) {
                 const int depth = min(STRIP, c_end - c);
                 pack_panel(row, valid, c, depth, panel);
-                add_products(panel, STRIP, depth, gradient, at, valid, sums + ((size_t)tap * group_in + c) * TN,
+                add_products(panel, PITCH, depth, gradient, at, valid, sums + ((size_t)tap * group_in + c) * TN,
                              block_step, many, p == begin);
             }
         }

@@ -7,7 +7,7 @@
 struct tiling {
     int tile, width, chunk, strip, bunch;
 };
-static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1},
+static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_wide_cpu = {8, 16, 64, 64, 8}, for_gpu = {4, 4, 16, 4, 1},
                            for_few_registers = {2, 4, 16, 4, 1};
 enum { WIDE_WEIGHTS = 8 }; // rows where registers hold 16 floats: channels are more often multiples of 8
 enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 };          // bytes
@@ -74,12 +74,11 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int features = conv->taps * conv->group_in;
     const bool few = conv->taps > 1 && conv->group_in < FEW_CHANNELS && features <= LONGEST_PATCH;
     d->t = conv->cpu ? for_cpu : !conv->node->dev || bl_device_sums(conv->node->dev) > 16 ? for_gpu : for_few_registers;
-    if (conv->cpu && pass == BL_CONV_WEIGHTS && bl_tile_rows(conv->node->dev) > 6) d->t.tile = WIDE_WEIGHTS;
+    if (conv->cpu && pass == BL_CONV_WEIGHTS && bl_tile_rows(conv->node->dev) > 6) d->t = for_wide_cpu;
     if (conv->cpu && pass != BL_CONV_DATA && few) d->patch = features;
     d->blocks = (int)bl_conv_div_up(pass == BL_CONV_DATA ? conv->group_in : conv->group_out, d->t.width);
-    d->across = 1;
+    d->across = conv->cpu ? bl_conv_tile_blocks(conv, d->blocks) : 1;
     if (conv->cpu && pass != BL_CONV_WEIGHTS) {
-        d->across = bl_conv_tile_blocks(conv, d->blocks);
         d->t.tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w) / d->across;
     }
     if (pass == BL_CONV_WEIGHTS) {

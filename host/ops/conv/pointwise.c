@@ -53,7 +53,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
                                         {"TN", TN},
                                         {"BLOCKS", d->across},
                                         {"CHUNK", CHUNK / d->across},
-                                        {"DEEP", d->depth > CHUNK / d->across ? DEEP : 0},
+                                        {"DEEP", d->depth > (d->across > 1 ? 4096 : CHUNK) ? DEEP : 0},
                                         {"ACTIVATION", data ? 0 : bl_node_activation(conv->node)},
                                         {"STRIDED", is_strided(conv)},
                                         {"WIDE", d->wide.to != NULL},
@@ -82,7 +82,7 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
 static void share(const struct bl_conv *conv, const struct pointwise *d, struct product *s) {
     const int64_t tiles = bl_conv_div_up(s->pixels, d->tile), block = BL_FLOAT_BYTES * (int64_t)d->depth * TN;
     const int64_t tile = BL_FLOAT_BYTES * (int64_t)d->depth * d->tile;
-    int64_t bunches = bl_conv_div_up(d->blocks, bl_conv_clamp(CLOSE / block, d->across, d->blocks));
+    int64_t bunches = bl_conv_div_up(d->blocks, bl_conv_clamp((d->across > 1 ? 4 * CLOSE : CLOSE) / block, d->across, d->blocks));
     s->bunch = (int)bl_conv_div_up(d->blocks, bunches);
     bunches = bl_conv_div_up(d->blocks, s->bunch);
     const int64_t room = bl_conv_clamp(NEAR / tile, 1, tiles);
