@@ -61,6 +61,7 @@
 #define LOAD_IN1(p) LOAD_ACT1(p)
 #endif
 
+#include "fetch.h"
 #include "loop.h"
 #include "tile.h"
 
@@ -399,11 +400,15 @@ int list_inside(global const ACT *x, const long *start, const int *py, const int
     return valid;
 }
 
-/* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
-void pack_panel(global const ACT *const *row, int count, int c, int depth, float *panel) {
+/* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. What is packed next lies
+ * `ahead` further. */
+void pack_panel(global const ACT *const *row, int count, int c, int depth, long ahead, float *panel) {
     const int padded = (depth + TM - 1) / TM * TM, whole = depth / TN * TN;
     for (int j = 0; j < count; j++) {
-        for (int i = 0; i < whole; i += TN) STORE(LOAD_ACT(row[j] + (c + i)), panel + j * PITCH + i);
+        for (int i = 0; i < whole; i += TN) {
+            FETCH(row[j] + (c + i + ahead));
+            STORE(LOAD_ACT(row[j] + (c + i)), panel + j * PITCH + i);
+        }
         for (int i = whole; i < padded; i++) panel[j * PITCH + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
     }
 }
@@ -449,11 +454,13 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
     struct place out = place_of(begin, s.images, together, s.out_h, s.out_w);
     for (int p = begin; p == begin || p < end; p += chunk) { // at least once: an empty share has zeros
         const int count = min(chunk, end - p);
+        const long ahead = chunk / out.here; // pixels of an image: those of the next chunk
         for (int k = 0; k < count; k++, out = next_place(out, s.images, together, s.out_h, s.out_w)) {
             const int n = out.first + out.n, y = out.y * down.in_step + down.in_first,
                       x0 = out.x * across.in_step + across.in_first;
             global const ACT *from = dy + (((size_t)n * s.out_h + out.y) * s.out_w + out.x) * s.out_c;
             for (int b = 0; b < many; b++) {
+                FETCH(from + (ahead * s.out_c + b * TN));
                 gradient[b * KB + k] = load_some(from + b * TN, s.group_out - (block + b) * TN);
                 bias[b] += gradient[b * KB + k];
             }
@@ -475,7 +482,8 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
             if (valid == 0 && p != begin) continue;
             for (int c = c_begin; c < c_end; c += STRIP) {
                 const int depth = min(STRIP, c_end - c);
-                pack_panel(row, valid, c, depth, panel);
+                pack_panel(row, valid, c, depth,
+                           c + STRIP < c_end ? STRIP : ahead * across.in_step * s.in_c + c_begin - c, panel);
                 add_products(panel, PITCH, depth, gradient, at, valid, sums + ((size_t)tap * group_in + c) * TN,
                              block_step, many, p == begin);
             }
