@@ -43,6 +43,7 @@
 #define LOAD_IN1(p) LOAD_ACT1(p)
 #endif
 
+#include "fetch.h"
 #include "tile.h"
 #include "conv/edge.h"
 
@@ -141,8 +142,12 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
         for (int block = block0; block < block1; block += BLOCKS) {
             global const float *w = packed + (size_t)block * depth * TN;
             EACH_ROW(CLEAR)
+#define FETCH_ADDED(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + block * TN));
+            EACH_ROW(FETCH_ADDED)
 #if BLOCKS == 2
             if (block + 1 < block1) {
+#define FETCH_NEXT(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + (block + 1) * TN));
+                EACH_ROW(FETCH_NEXT)
                 EACH_ROW(CLEAR_NEXT)
                 for (int k = 0; k < depth; k++, w += TN) {
                     const vec line = LOAD(w), after = LOAD(w + (size_t)depth * TN);
