@@ -27,6 +27,7 @@
 #define BLOCKS 1
 #endif
 #include "activation.h"
+#include "fetch.h"
 #include "tile.h"
 
 #include "conv/sizes.h"
@@ -69,26 +70,51 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
     const int k0 = get_global_id(0) * span, block = get_global_id(1), k1 = min(k0 + span, depth);
     if (k0 >= depth || block >= blocks) return;
     const size_t features = (size_t)group_in * 9, length = features / interleave;
+    const int width = min(16, results - block * 16);
+    size_t at[16]; // of the next tap, by result, in a row of weights; the order of features is that of conv.h
+    int part_of[16];
+    for (int l = 0; l < 16 && data; l++) {
+        const size_t first = (size_t)(block * 16 + min(l, width - 1)) * 9;
+        at[l] = first / interleave, part_of[l] = first % interleave;
+    }
     for (int k = k0; k < k1; k++) {
         float16 g[9], half_way[3 * E], u[E];
-        for (int tap = 0; tap < 9; tap++) {
-            float part[16];
-            for (int l = 0; l < 16; l++) {
-                const int result = min(block * 16 + l, results - 1), o = data ? k : result, c = data ? result : k;
-                const size_t j = (size_t)c * 9 + (data ? 8 - tap : tap);
-                const float value = weight[o * features + j % interleave * length + j / interleave];
-                part[l] = block * 16 + l < results ? value : 0.0f;
+        global const float *row = weight + (size_t)(data ? k : block * 16) * features;
+        if (data) {
+            for (int l = 0; l < 16; l++) FETCH(row + (features + part_of[l] * length + at[l]));
+            for (int tap = 0; tap < 9; tap++) {
+                float part[16];
+                for (int l = 0; l < 16; l++) {
+                    const int later = part_of[l] + tap;
+                    const size_t f = interleave == 1 ? at[l] + tap : at[l] + later / interleave;
+                    part[l] = l < width ? row[(interleave == 1 ? 0 : later % interleave * length) + f] : 0.0f;
+                }
+                g[8 - tap] = vload16(0, part);
             }
-            g[tap] = vload16(0, part);
+        } else {
+            size_t f = (size_t)k * 9 / interleave;
+            int of = (size_t)k * 9 % interleave;
+            for (int tap = 0; tap < 9; tap++) {
+                float part[16];
+                for (int l = 0; l < 16 && (tap == 0 || interleave > 1); l++)
+                    FETCH(row + (l * features + of * length + f + 32));
+                for (int l = 0; l < 16; l++) part[l] = l < width ? row[l * features + of * length + f] : 0.0f;
+                g[tap] = vload16(0, part);
+                if (++of == interleave) of = 0, f++;
+            }
         }
+#pragma unroll
         for (int x = 0; x < 3; x++) {
             const float16 *line = g + x;
             WEIGHT_LINE(line, 3, u, float16)
+#pragma unroll
             for (int i = 0; i < E; i++) half_way[i * 3 + x] = u[i];
         }
+#pragma unroll
         for (int i = 0; i < E; i++) {
             const float16 *line = half_way + i * 3;
             WEIGHT_LINE(line, 1, u, float16)
+#pragma unroll
             for (int j = 0; j < E; j++)
                 vstore16(u[j], 0, packed + (((size_t)(i * E + j) * blocks + block) * depth + k) * 16);
         }
