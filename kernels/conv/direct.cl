@@ -177,11 +177,12 @@ kernel void pack_data(global const float *restrict weight, global float *restric
 
 /* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
  * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
- * An item computes `strip` tiles of TM pixels by BLOCKS blocks of TN outputs. blocks_first: dimension 0 counts the
- * blocks of outputs and dimension 1 the strips; else the other way round. zeros: at least group_c zeros. adds other
- * than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation. x has `images`
- * images; out and added have them from image `begin` on. Its sizes are arguments of their own: as structs by value they
- * cost 1x1 layers of few channels 8 per cent (PoCL). */
+ * An item computes `strip` tiles of TM pixels by BLOCKS blocks of TN outputs.
+ * blocks_first: dimension 0 counts the blocks of outputs and dimension 1 the strips; else the other way round.
+ * zeros: at least group_c zeros.
+ * adds other than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation.
+ * x has `images` images; out and added have them from image `begin` on.
+ * Its sizes are arguments of their own: as structs by value they cost 1x1 layers of few channels 8 per cent (PoCL). */
 kernel LANES16 void convolve(global const IN *restrict x, global const float *restrict packed,
                              global const float *restrict bias, global ACT *out, global const ACT *added,
                              global const IN *restrict zeros, int images, int begin, int together, int grid_h,

@@ -8,12 +8,14 @@
  *
  *  TM          pixels of the register tile, as tile.h has them
  *  TN          outputs of a block: 16
- *  BLOCKS      blocks that the register tile is wide: 1 or 2 (1). Fewer rows then fill as many registers: rows that lie
- * a power of two apart share lines of the first cache, which holds eight of them DEEP        0: an item's tiles one
- * after the other, each with all its blocks (0); else so many tiles at a time, block by block and CHUNK channels of it
- * at a time, whose weights stay close while the tiles pass CHUNK       channels ACTIVATION  what the forward pass
- * applies to its results: 0 none (0), 1 relu, 2 relu6 STRIDED     1: the pixels of x are apart; 0: those of the result
- * (0) WIDE        1: x is of floats, whatever ACT_TYPE (0)
+ *  BLOCKS      blocks that the register tile is wide: 1 or 2 (1; 1 with DEEP). Fewer rows then fill as many registers:
+ *              rows that lie a power of two apart share lines of the first cache, which holds eight of them
+ *  DEEP        0: an item's tiles one after the other, each with all its blocks (0); else so many tiles at a time,
+ *              block by block and CHUNK channels of it at a time, whose weights stay close while the tiles pass
+ *  CHUNK       channels
+ *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
+ *  STRIDED     1: the pixels of x are apart; 0: those of the result (0)
+ *  WIDE        1: x is of floats, whatever ACT_TYPE (0)
  */
 #if !defined(TM) || !defined(TN)
 #error "conv/pointwise.cl needs TM and TN"
@@ -93,42 +95,24 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
     }
 #define BIAS(b) has_bias ? load_some(bias + (b)*TN, outputs - (b)*TN) : (vec)(0.0f)
 #if DEEP
-    vec parts[DEEP * TM * BLOCKS];
+    vec parts[DEEP * TM];
     for (int begin = (int)first; begin < end; begin += DEEP * TM)
-        for (int block = block0; block < block1; block += BLOCKS) {
+        for (int block = block0; block < block1; block++) {
+            const vec more = BIAS(block);
             for (int k0 = 0; k0 < depth; k0 += CHUNK) {
                 const int k1 = min(k0 + CHUNK, depth);
                 vec *part = parts;
-                for (int p = begin; p < min(begin + DEEP * TM, end); p += TM, part += TM * BLOCKS) {
+                for (int p = begin; p < min(begin + DEEP * TM, end); p += TM, part += TM) {
                     global const float *w = packed + ((size_t)block * depth + k0) * TN;
 #define RESUME(i) vec sum##i = k0 ? part[i] : (vec)(0.0f);
 #define KEEP(i) part[i] = sum##i;
                     EACH_ROW(PLACE)
                     EACH_ROW(RESUME)
-#if BLOCKS == 2
-                    if (block + 1 < block1) {
-#define RESUME_NEXT(i) vec next##i = k0 ? part[TM + i] : (vec)(0.0f);
-#define KEEP_NEXT(i) part[TM + i] = next##i;
-                        EACH_ROW(RESUME_NEXT)
-                        for (int k = k0; k < k1; k++, w += TN) {
-                            const vec line = LOAD(w), after = LOAD(w + (size_t)depth * TN);
-                            EACH_ROW(MULTIPLY)
-                            EACH_ROW(MULTIPLY_NEXT)
-                        }
-                        if (k1 == depth) {
-                            const vec more = BIAS(block + 1);
-                            EACH_ROW(FINISH_NEXT)
-                        } else {
-                            EACH_ROW(KEEP_NEXT)
-                        }
-                    } else
-#endif
-                        for (int k = k0; k < k1; k++, w += TN) {
-                            const vec line = LOAD(w);
-                            EACH_ROW(MULTIPLY)
-                        }
+                    for (int k = k0; k < k1; k++, w += TN) {
+                        const vec line = LOAD(w);
+                        EACH_ROW(MULTIPLY)
+                    }
                     if (k1 == depth) {
-                        const vec more = BIAS(block);
                         EACH_ROW(FINISH)
                     } else {
                         EACH_ROW(KEEP)

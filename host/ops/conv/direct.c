@@ -9,7 +9,6 @@ struct tiling {
 };
 static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_wide_cpu = {8, 16, 64, 64, 8}, for_gpu = {4, 4, 16, 4, 1},
                            for_few_registers = {2, 4, 16, 4, 1};
-enum { WIDE_WEIGHTS = 8 }; // rows where registers hold 16 floats: channels are more often multiples of 8
 enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 };          // bytes
 enum { MOST_SPLITS = 256 };                                    // but on CPUs
 enum { FEW_TILES = 8, FEW_CHANNELS = 8, LONGEST_PATCH = 256 }; // where patches are gathered first

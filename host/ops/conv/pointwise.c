@@ -1,8 +1,8 @@
 /* The pointwise engine (kernels/conv/pointwise.cl): 1x1 kernels without padding on CPUs, a product without copies. */
 #include "ops/conv/engine.h"
 
-enum { TN = 16, CHUNK = 256, DEEP = 8, LEAST_ITEMS = 12 }; // CHUNK: of one block
-enum { CLOSE = 16 << 10, NEAR = 256 << 10 };               // bytes: of a core's first and second cache
+enum { TN = 16, CHUNK = 256, DEEP = 8, LEAST_ITEMS = 12 };
+enum { CLOSE = 16 << 10, CLOSE_TO_TWO = 64 << 10, NEAR = 256 << 10 }; // bytes: of a core's first and second cache
 
 struct pointwise {
     int depth, outputs, blocks;
@@ -52,8 +52,8 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct bl_define defines[] = {{"TM", d->tile},
                                         {"TN", TN},
                                         {"BLOCKS", d->across},
-                                        {"CHUNK", CHUNK / d->across},
-                                        {"DEEP", d->depth > (d->across > 1 ? 4096 : CHUNK) ? DEEP : 0},
+                                        {"CHUNK", CHUNK},
+                                        {"DEEP", d->across == 1 && d->depth > CHUNK ? DEEP : 0},
                                         {"ACTIVATION", data ? 0 : bl_node_activation(conv->node)},
                                         {"STRIDED", is_strided(conv)},
                                         {"WIDE", d->wide.to != NULL},
@@ -76,13 +76,15 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
                      BL_I32(conv->interleave), BL_I32(d->blocks), BL_I32(span));
 }
 
-/* The weights of a bunch stay close while a tile is multiplied with them. Then either a strip of pixels stays near
- * while all bunches pass, or a bunch does while all pixels pass, whichever moves less from beyond. An item has some 4
- * million operations, but there are enough items. */
+/* The weights of a bunch stay close while a tile is multiplied with them; a tile two blocks wide does twice the work
+ * for what it reads, so that the second cache is close enough. Then either a strip of pixels stays near while all
+ * bunches pass, or a bunch does while all pixels pass, whichever moves less from beyond. An item has some 4 million
+ * operations, but there are enough items. */
 static void share(const struct bl_conv *conv, const struct pointwise *d, struct product *s) {
     const int64_t tiles = bl_conv_div_up(s->pixels, d->tile), block = BL_FLOAT_BYTES * (int64_t)d->depth * TN;
     const int64_t tile = BL_FLOAT_BYTES * (int64_t)d->depth * d->tile;
-    int64_t bunches = bl_conv_div_up(d->blocks, bl_conv_clamp((d->across > 1 ? 4 * CLOSE : CLOSE) / block, d->across, d->blocks));
+    int64_t bunches =
+        bl_conv_div_up(d->blocks, bl_conv_clamp((d->across > 1 ? CLOSE_TO_TWO : CLOSE) / block, d->across, d->blocks));
     s->bunch = (int)bl_conv_div_up(d->blocks, bunches);
     bunches = bl_conv_div_up(d->blocks, s->bunch);
     const int64_t room = bl_conv_clamp(NEAR / tile, 1, tiles);
