@@ -10,6 +10,8 @@
  * mirrored at the end if `last` is set (a product may come in several launches, slab after slab of k).
  *
  *  TM         rows of the register tile: 4, 6, 8 or 12 (6: with 16 columns it fills 16 registers of 8 floats)
+ *  STRIPS     strips that a tile is wide: 1 or 2 (1). Fewer rows then fill as many registers: rows that lie a power of
+ *             two apart share lines of the first cache, which holds eight of them
  *  KC         longest chunk of k (256)
  *  MB         most rows and columns of a block: the size of panels and strips (144)
  *  TRANS_A    1: A is stored k by m, lda between its rows
@@ -21,6 +23,9 @@
 #endif
 #ifndef TM
 #define TM 6
+#endif
+#ifndef STRIPS
+#define STRIPS 1
 #endif
 #ifndef KC
 #define KC 256
@@ -206,10 +211,10 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
         pack_a(a, lda, row0, row1, k0, kn, packed_a);
 #endif
         pack_b(b, ldb, col0, col1, n, k0, kn, packed_b);
-        for (int col = col0; col < col1; col += 16) {
+        for (int col = col0; col < col1; col += 16 * STRIPS) {
             const float16 *strip = packed_b + (col - col0) / 16 * STRIP;
 #if SYMMETRIC
-            const int end = min(row1, col + 16);
+            const int end = min(row1, col + 16 * STRIPS);
 #else
             const int end = row1;
 #endif
@@ -219,21 +224,39 @@ kernel void gemm(global const float *restrict a, global const float *restrict b,
 #if PACK_A
                 const float *panel = packed_a + (row - row0) / TM * PANEL;
 #define MULTIPLY(r) sum##r = FMA((float16)(panel[i * TM + r]), line, sum##r);
+#define MULTIPLY_NEXT(r) next##r = FMA((float16)(panel[i * TM + r]), after, next##r);
 #else
 #define POINT(r) global const float *a##r = a + (size_t)min(row + r, row1 - 1) * lda + k0;
                 EACH_ROW(POINT)
 #define MULTIPLY(r) sum##r = FMA((float16)(a##r[i]), line, sum##r);
+#define MULTIPLY_NEXT(r) next##r = FMA((float16)(a##r[i]), after, next##r);
 #endif
-                for (int i = 0; i < kn; i++) {
-                    const float16 line = strip[i];
-                    EACH_ROW(MULTIPLY)
-                }
-                const int width = min(16, n - col);
                 const size_t at = (size_t)row * ldc + col;
                 global const float *from = k0 == 0 ? d : c; // later chunks add to what the first has stored
                 const float scale = k0 == 0 ? beta : 1.0f;
+#if STRIPS == 2
+                if (col + 16 < col1) {
+#define CLEAR_NEXT(r) float16 next##r = (float16)(0.0f);
+                    EACH_ROW(CLEAR_NEXT)
+                    for (int i = 0; i < kn; i++) {
+                        const float16 line = strip[i], after = strip[STRIP + i];
+                        EACH_ROW(MULTIPLY)
+                        EACH_ROW(MULTIPLY_NEXT)
+                    }
+#define PUT_NEXT(r)                                                                                                    \
+    if (row + r < row1)                                                                                                \
+        put(next##r, alpha, scale, min(16, n - col - 16), from + at + (size_t)r * ldc + 16,                            \
+            c + at + (size_t)r * ldc + 16);
+                    EACH_ROW(PUT_NEXT)
+                } else
+#endif
+                    for (int i = 0; i < kn; i++) {
+                        const float16 line = strip[i];
+                        EACH_ROW(MULTIPLY)
+                    }
 #define PUT(r)                                                                                                         \
-    if (row + r < row1) put(sum##r, alpha, scale, width, from + at + (size_t)r * ldc, c + at + (size_t)r * ldc);
+    if (row + r < row1)                                                                                                \
+        put(sum##r, alpha, scale, min(16, n - col), from + at + (size_t)r * ldc, c + at + (size_t)r * ldc);
                 EACH_ROW(PUT)
             }
         }

@@ -99,12 +99,13 @@ static int launch_slab(struct blanch_device *dev, struct bl_kernel *kernel, cons
 
 static int gemm_cpu(struct blanch_device *dev, const struct bl_gemm *g, enum bl_gemm_route route) {
     const struct blanch_device_info *info = blanch_device_info(dev);
-    int tile = bl_tile_rows(dev);
+    const int strips = bl_tile_rows(dev) > 6 ? 2 : 1, tile = 6;
     bool pack = g->trans_a || route == BL_GEMM_PACKED;
     const struct bl_define defines[] = {{"TRANS_A", g->trans_a},
                                         {"TRANS_B", g->trans_b},
                                         {"SYMMETRIC", g->symmetric},
                                         {"TM", tile},
+                                        {"STRIPS", strips},
                                         {"KC", pack ? CHUNK_PACKED : CHUNK},
                                         {"PACK_A", pack},
                                         {"MB", BLOCK}};

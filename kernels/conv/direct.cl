@@ -15,7 +15,8 @@
  *  WEIGHTS  the kernel of the weight gradient alone: 1 for CPUs, 2 for others; 0: the other kernels
  *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 10, 12 (6 by TN 16 fill AVX2's
  *         registers)
- *  TN     outputs of the register tile: 4, 8 or 16 (16)
+ *  TN     outputs of a block: 4, 8 or 16 (16)
+ *  BLOCKS  blocks that the register tile of `convolve` is wide: 1 or 2 (1), as conv/pointwise.cl's
  *  KB     pixels that the weight gradient of a CPU takes at a time (64)
  *  STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48)
  *  BUNCH  most blocks of outputs that one of its items computes (4)
@@ -28,6 +29,9 @@
 #endif
 #ifndef TN
 #define TN 16
+#endif
+#ifndef BLOCKS
+#define BLOCKS 1
 #endif
 #ifndef KB
 #define KB 64
@@ -57,12 +61,14 @@
 #define LOAD_IN1(p) LOAD_ACT1(p)
 #endif
 
+#include "fetch.h"
 #include "loop.h"
 #include "tile.h"
 
 #include "conv/sizes.h"
 
 #define CLEAR(i) vec sum##i = (vec)(0.0f);
+#define CLEAR_NEXT(i) vec next##i = (vec)(0.0f);
 
 /* A pixel in the order of the walk. */
 struct place {
@@ -171,8 +177,9 @@ kernel void pack_data(global const float *restrict weight, global float *restric
 
 /* Outputs at (grid position)*out_step + out_first from inputs at (grid position)*in_step + in_first + tap*tap_step; tap
  * (jy, jx) of taps_y by taps_x has the packed weights of index weight_first + jy*weight_step_y + jx*weight_step_x.
- * An item computes `strip` tiles of TM pixels by TN outputs. blocks_first: dimension 0 counts the blocks of outputs and
- * dimension 1 the strips; else the other way round. zeros: at least group_c zeros.
+ * An item computes `strip` tiles of TM pixels by BLOCKS blocks of TN outputs.
+ * blocks_first: dimension 0 counts the blocks of outputs and dimension 1 the strips; else the other way round.
+ * zeros: at least group_c zeros.
  * adds other than 0: `added`, of the output's shape and perhaps the output itself, is added before the activation.
  * x has `images` images; out and added have them from image `begin` on.
  * Its sizes are arguments of their own: as structs by value they cost 1x1 layers of few channels 8 per cent (PoCL). */
@@ -185,10 +192,12 @@ kernel LANES16 void convolve(global const IN *restrict x, global const float *re
                              int weight_step_x, int taps, int out_step_y, int out_step_x, int out_first_y,
                              int out_first_x, int blocks, int strip, int blocks_first, int adds) {
     const int group = get_global_id(2);
-    const int block0 = blocks_first ? get_global_id(0) : get_global_id(1);
-    const long first = (long)(blocks_first ? get_global_id(1) : get_global_id(0)) * strip * TM;
+    const int inner = get_global_id(0),
+              outer = get_global_id(1); // chosen between later: PoCL 3.1 fails where this is one
+    const int block = (blocks_first ? inner : outer) * BLOCKS;
+    const long first = (long)(blocks_first ? outer : inner) * strip * TM;
     const int pixels = images * grid_h * grid_w;
-    if (first >= pixels || block0 >= blocks) return;
+    if (first >= pixels || block >= blocks) return;
     const int end = (int)min(first + (long)strip * TM, (long)pixels);
 
     x += (size_t)group * group_c;
@@ -200,36 +209,54 @@ kernel LANES16 void convolve(global const IN *restrict x, global const float *re
     const struct place g##i = place_of(min(p + i, pixels - 1), images, together, grid_h, grid_w);                      \
     const int n##i = g##i.first + g##i.n;                                                                              \
     const int y##i = g##i.y * in_step_y + in_first_y, x##i = g##i.x * in_step_x + in_first_x;
-#define FINISH(i)                                                                                                      \
+#define FINISH_AS(i, sum, b)                                                                                           \
     if (p + i < end) {                                                                                                 \
         const size_t row = (size_t)n##i * out_h + g##i.y * out_step_y + out_first_y;                                   \
-        const size_t at = (row * out_w + g##i.x * out_step_x + out_first_x) * out_c + block * TN;                      \
-        store_some(sum##i + more, out + at, added + at, width, adds);                                                  \
+        const size_t at = (row * out_w + g##i.x * out_step_x + out_first_x) * out_c + (b)*TN;                          \
+        store_some(sum##i + more, out + at, added + at, group_o - (b)*TN, adds);                                       \
     }
+#define FINISH(i) FINISH_AS(i, sum, block)
+#define FINISH_NEXT(i) FINISH_AS(i, next, block + 1)
         EACH_ROW(PLACE)
 #if PATCH
         float patches[TM * PATCH];
 #define GATHER(i)                                                                                                      \
     gather(x, patches + i * PATCH, n##i, y##i, x##i, in_h, in_w, in_c, group_c, taps_y, taps_x, tap_step_y, tap_step_x);
         EACH_ROW(GATHER)
-        for (int block = 0; block < blocks; block++) {
+        for (int block = 0; block < blocks; block += BLOCKS) {
             global const float *w = packed + ((size_t)group * blocks + block) * PATCH * TN;
             EACH_ROW(CLEAR)
 #define MULTIPLY(i) sum##i = FMA((vec)(patches[i * PATCH + k]), line, sum##i);
-            for (int k = 0; k < PATCH; k++) {
-                const vec line = LOAD(w + k * TN);
-                EACH_ROW(MULTIPLY)
-            }
-            const int width = min(TN, group_o - block * TN);
-            const vec more = load_some(bias + block * TN, width);
+#define MULTIPLY_NEXT(i) next##i = FMA((vec)(patches[i * PATCH + k]), after, next##i);
+#if BLOCKS == 2
+            if (block + 1 < blocks) {
+                EACH_ROW(CLEAR_NEXT)
+                for (int k = 0; k < PATCH; k++) {
+                    const vec line = LOAD(w + k * TN), after = LOAD(w + (PATCH + k) * TN);
+                    EACH_ROW(MULTIPLY)
+                    EACH_ROW(MULTIPLY_NEXT)
+                }
+                const vec more = load_some(bias + (block + 1) * TN, group_o - (block + 1) * TN);
+                EACH_ROW(FINISH_NEXT)
+            } else
+#endif
+                for (int k = 0; k < PATCH; k++) {
+                    const vec line = LOAD(w + k * TN);
+                    EACH_ROW(MULTIPLY)
+                }
+            const vec more = load_some(bias + block * TN, group_o - block * TN);
             EACH_ROW(FINISH)
         }
 #else
 #define START(i) const long at##i = (((long)n##i * in_h + y##i) * in_w + x##i) * in_c;
         EACH_ROW(START)
-        const int block = block0;
-        global const float *weights = packed + ((size_t)group * blocks + block) * taps * group_c * TN;
+        const size_t block_step = (size_t)taps * group_c * TN;
+        global const float *weights = packed + ((size_t)group * blocks + block) * block_step;
+        const bool two = BLOCKS == 2 && block + 1 < blocks;
         EACH_ROW(CLEAR)
+#if BLOCKS == 2
+        EACH_ROW(CLEAR_NEXT)
+#endif
         for (int jy = 0, dy = 0; jy < taps_y; jy++, dy += tap_step_y) {
             for (int jx = 0, dx = 0; jx < taps_x; jx++, dx += tap_step_x) {
                 const long shift = ((long)dy * in_w + dx) * in_c;
@@ -242,14 +269,29 @@ kernel LANES16 void convolve(global const IN *restrict x, global const float *re
                 const int tap = weight_first + jy * weight_step_y + jx * weight_step_x;
                 global const float *w = weights + (size_t)tap * group_c * TN;
 #define MULTIPLY(i) sum##i = FMA((vec)(LOAD_IN1(a##i + k)), line, sum##i);
-                for (int k = 0; k < group_c; k++, w += TN) {
-                    const vec line = LOAD(w);
-                    EACH_ROW(MULTIPLY)
-                }
+#define MULTIPLY_NEXT(i) next##i = FMA((vec)(LOAD_IN1(a##i + k)), after, next##i);
+#if BLOCKS == 2
+                if (two) {
+                    for (int k = 0; k < group_c; k++, w += TN) {
+                        const vec line = LOAD(w), after = LOAD(w + block_step);
+                        EACH_ROW(MULTIPLY)
+                        EACH_ROW(MULTIPLY_NEXT)
+                    }
+                } else
+#endif
+                    for (int k = 0; k < group_c; k++, w += TN) {
+                        const vec line = LOAD(w);
+                        EACH_ROW(MULTIPLY)
+                    }
             }
         }
-        const int width = min(TN, group_o - block * TN);
-        const vec more = load_some(bias + block * TN, width);
+#if BLOCKS == 2
+        if (two) {
+            const vec more = load_some(bias + (block + 1) * TN, group_o - (block + 1) * TN);
+            EACH_ROW(FINISH_NEXT)
+        }
+#endif
+        const vec more = load_some(bias + block * TN, group_o - block * TN);
         EACH_ROW(FINISH)
 #endif
     }
@@ -308,27 +350,43 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
  * rows of the panel have something up to a multiple of TM. */
 void add_products(const float *panel, int pitch, int depth, const vec *gradient, const short *at, int count,
                   global float *to, size_t block_step, int blocks, bool first) {
-    for (int c = 0; c < depth; c += TM) {
-        for (int b = 0; b < blocks; b++) {
-            EACH_ROW(CLEAR)
-            for (int j = 0; j < count; j++) {
-                const float *a = panel + j * pitch + c;
-                const vec line = gradient[b * KB + at[j]];
 #define ADD_PRODUCT(i) sum##i = FMA((vec)(a[i]), line, sum##i);
-                EACH_ROW(ADD_PRODUCT)
-            }
-            global float *here = to + b * block_step + c * TN;
-#define KEEP(i)                                                                                                        \
+#define ADD_NEXT(i) next##i = FMA((vec)(a[i]), after, next##i);
+#define KEEP_AS(i, sum, here)                                                                                          \
     if (c + i < depth) {                                                                                               \
-        if (!first) sum##i += LOAD(here + i * TN);                                                                     \
-        STORE(sum##i, here + i * TN);                                                                                  \
+        if (!first) sum##i += LOAD((here) + i * TN);                                                                   \
+        STORE(sum##i, (here) + i * TN);                                                                                \
     }
+#define KEEP(i) KEEP_AS(i, sum, here)
+#define KEEP_NEXT(i) KEEP_AS(i, next, here + block_step)
+    for (int b = 0; b < blocks; b += BLOCKS)
+        for (int c = 0; c < depth; c += TM) {
+            global float *here = to + b * block_step + c * TN;
+            EACH_ROW(CLEAR)
+#if BLOCKS == 2
+            if (b + 1 < blocks) {
+                EACH_ROW(CLEAR_NEXT)
+                for (int j = 0; j < count; j++) {
+                    const float *a = panel + j * pitch + c;
+                    const vec line = gradient[b * KB + at[j]], after = gradient[(b + 1) * KB + at[j]];
+                    EACH_ROW(ADD_PRODUCT)
+                    EACH_ROW(ADD_NEXT)
+                }
+                EACH_ROW(KEEP_NEXT)
+            } else
+#endif
+                for (int j = 0; j < count; j++) {
+                    const float *a = panel + j * pitch + c;
+                    const vec line = gradient[b * KB + at[j]];
+                    EACH_ROW(ADD_PRODUCT)
+                }
             EACH_ROW(KEEP)
         }
-    }
 }
 
 #if !PATCH
+#define PITCH (STRIP + TN) // no power of two
+
 /* Of the pixels with their first tap at (py, px), element `start` of x, those that a tap (ty, tx) further finds inside
  * the image: where their row then is, and which they are. Returns how many. */
 int list_inside(global const ACT *x, const long *start, const int *py, const int *px, int count, int ty, int tx,
@@ -343,12 +401,16 @@ int list_inside(global const ACT *x, const long *start, const int *py, const int
     return valid;
 }
 
-/* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
-void pack_panel(global const ACT *const *row, int count, int c, int depth, float *panel) {
+/* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. What is packed next lies
+ * `ahead` further. */
+void pack_panel(global const ACT *const *row, int count, int c, int depth, long ahead, float *panel) {
     const int padded = (depth + TM - 1) / TM * TM, whole = depth / TN * TN;
     for (int j = 0; j < count; j++) {
-        for (int i = 0; i < whole; i += TN) STORE(LOAD_ACT(row[j] + (c + i)), panel + j * STRIP + i);
-        for (int i = whole; i < padded; i++) panel[j * STRIP + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
+        for (int i = 0; i < whole; i += TN) {
+            FETCH(row[j] + (c + i + ahead));
+            STORE(LOAD_ACT(row[j] + (c + i)), panel + j * PITCH + i);
+        }
+        for (int i = whole; i < padded; i++) panel[j * PITCH + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
     }
 }
 #endif
@@ -383,7 +445,7 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
     for (int k = 0; k < KB; k++)
         for (int i = PATCH; i < pitch; i++) panel[k * pitch + i] = 0.0f;
 #else
-    float panel[KB * STRIP];
+    float panel[KB * PITCH];
     global const ACT *row[KB];
     long start[KB];
     int py[KB], px[KB];
@@ -393,11 +455,13 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
     struct place out = place_of(begin, s.images, together, s.out_h, s.out_w);
     for (int p = begin; p == begin || p < end; p += chunk) { // at least once: an empty share has zeros
         const int count = min(chunk, end - p);
+        const long ahead = chunk / out.here; // pixels of an image: those of the next chunk
         for (int k = 0; k < count; k++, out = next_place(out, s.images, together, s.out_h, s.out_w)) {
             const int n = out.first + out.n, y = out.y * down.in_step + down.in_first,
                       x0 = out.x * across.in_step + across.in_first;
             global const ACT *from = dy + (((size_t)n * s.out_h + out.y) * s.out_w + out.x) * s.out_c;
             for (int b = 0; b < many; b++) {
+                FETCH(from + (ahead * s.out_c + b * TN));
                 gradient[b * KB + k] = load_some(from + b * TN, s.group_out - (block + b) * TN);
                 bias[b] += gradient[b * KB + k];
             }
@@ -419,8 +483,9 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
             if (valid == 0 && p != begin) continue;
             for (int c = c_begin; c < c_end; c += STRIP) {
                 const int depth = min(STRIP, c_end - c);
-                pack_panel(row, valid, c, depth, panel);
-                add_products(panel, STRIP, depth, gradient, at, valid, sums + ((size_t)tap * group_in + c) * TN,
+                pack_panel(row, valid, c, depth,
+                           c + STRIP < c_end ? STRIP : ahead * across.in_step * s.in_c + c_begin - c, panel);
+                add_products(panel, PITCH, depth, gradient, at, valid, sums + ((size_t)tap * group_in + c) * TN,
                              block_step, many, p == begin);
             }
         }

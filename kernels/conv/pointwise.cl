@@ -7,7 +7,9 @@
  * in its order, so that both give the same bits. Written for work-groups of one item.
  *
  *  TM          pixels of the register tile, as tile.h has them
- *  TN          outputs of the register tile: 16
+ *  TN          outputs of a block: 16
+ *  BLOCKS      blocks that the register tile is wide: 1 or 2 (1; 1 with DEEP). Fewer rows then fill as many registers:
+ *              rows that lie a power of two apart share lines of the first cache, which holds eight of them
  *  DEEP        0: an item's tiles one after the other, each with all its blocks (0); else so many tiles at a time,
  *              block by block and CHUNK channels of it at a time, whose weights stay close while the tiles pass
  *  CHUNK       channels
@@ -17,6 +19,9 @@
  */
 #if !defined(TM) || !defined(TN)
 #error "conv/pointwise.cl needs TM and TN"
+#endif
+#ifndef BLOCKS
+#define BLOCKS 1
 #endif
 #ifndef DEEP
 #define DEEP 0
@@ -40,6 +45,7 @@
 #define LOAD_IN1(p) LOAD_ACT1(p)
 #endif
 
+#include "fetch.h"
 #include "tile.h"
 #include "conv/edge.h"
 
@@ -74,17 +80,25 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
     added += (size_t)s.begin * outputs;
 #define PLACE(i) global const IN *a##i = x + pixel_of(min(p + i, pixels - 1), s) * depth;
 #define CLEAR(i) vec sum##i = (vec)(0.0f);
+#define CLEAR_NEXT(i) vec next##i = (vec)(0.0f);
 #define MULTIPLY(i) sum##i = FMA((vec)(LOAD_IN1(a##i + k)), line, sum##i);
+#define MULTIPLY_NEXT(i) next##i = FMA((vec)(LOAD_IN1(a##i + k)), after, next##i);
 #define FINISH(i)                                                                                                      \
     if (p + i < end) {                                                                                                 \
         const size_t at = (size_t)(p + i) * outputs + block * TN;                                                      \
         store_some(sum##i + more, out + at, added + at, outputs - block * TN, adds);                                   \
     }
+#define FINISH_NEXT(i)                                                                                                 \
+    if (p + i < end) {                                                                                                 \
+        const size_t at = (size_t)(p + i) * outputs + (block + 1) * TN;                                                \
+        store_some(next##i + more, out + at, added + at, outputs - (block + 1) * TN, adds);                            \
+    }
+#define BIAS(b) has_bias ? load_some(bias + (b)*TN, outputs - (b)*TN) : (vec)(0.0f)
 #if DEEP
     vec parts[DEEP * TM];
     for (int begin = (int)first; begin < end; begin += DEEP * TM)
         for (int block = block0; block < block1; block++) {
-            const vec more = has_bias ? load_some(bias + block * TN, outputs - block * TN) : (vec)(0.0f);
+            const vec more = BIAS(block);
             for (int k0 = 0; k0 < depth; k0 += CHUNK) {
                 const int k1 = min(k0 + CHUNK, depth);
                 vec *part = parts;
@@ -109,14 +123,30 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
 #else
     for (int p = (int)first; p < end; p += TM) {
         EACH_ROW(PLACE)
-        for (int block = block0; block < block1; block++) {
+        for (int block = block0; block < block1; block += BLOCKS) {
             global const float *w = packed + (size_t)block * depth * TN;
             EACH_ROW(CLEAR)
-            for (int k = 0; k < depth; k++, w += TN) {
-                const vec line = LOAD(w);
-                EACH_ROW(MULTIPLY)
-            }
-            const vec more = has_bias ? load_some(bias + block * TN, outputs - block * TN) : (vec)(0.0f);
+#define FETCH_ADDED(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + block * TN));
+            EACH_ROW(FETCH_ADDED)
+#if BLOCKS == 2
+            if (block + 1 < block1) {
+#define FETCH_NEXT(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + (block + 1) * TN));
+                EACH_ROW(FETCH_NEXT)
+                EACH_ROW(CLEAR_NEXT)
+                for (int k = 0; k < depth; k++, w += TN) {
+                    const vec line = LOAD(w), after = LOAD(w + (size_t)depth * TN);
+                    EACH_ROW(MULTIPLY)
+                    EACH_ROW(MULTIPLY_NEXT)
+                }
+                const vec more = BIAS(block + 1);
+                EACH_ROW(FINISH_NEXT)
+            } else
+#endif
+                for (int k = 0; k < depth; k++, w += TN) {
+                    const vec line = LOAD(w);
+                    EACH_ROW(MULTIPLY)
+                }
+            const vec more = BIAS(block);
             EACH_ROW(FINISH)
         }
     }

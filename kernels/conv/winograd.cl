@@ -14,6 +14,8 @@
  *
  *  M    outputs of a tile along each axis: 2 or 4
  *  TM   rows of a register tile, as tile.h has them
+ *  BLOCKS  blocks of 16 outputs that the tile of a forward pass and a data gradient is wide: 1 or 2 (1), as
+ *          conv/pointwise.cl's
  *  VEC  values that the transforms take at a time: 8 or 16
  *  ACT_TYPE    of activations (vec.h)
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
@@ -21,7 +23,11 @@
 #ifndef M
 #error "conv/winograd.cl needs M"
 #endif
+#ifndef BLOCKS
+#define BLOCKS 1
+#endif
 #include "activation.h"
+#include "fetch.h"
 #include "tile.h"
 
 #include "conv/sizes.h"
@@ -64,26 +70,51 @@ kernel void pack(global const float *restrict weight, global float *restrict pac
     const int k0 = get_global_id(0) * span, block = get_global_id(1), k1 = min(k0 + span, depth);
     if (k0 >= depth || block >= blocks) return;
     const size_t features = (size_t)group_in * 9, length = features / interleave;
+    const int width = min(16, results - block * 16);
+    size_t at[16]; // of the next tap, by result, in a row of weights; the order of features is that of conv.h
+    int part_of[16];
+    for (int l = 0; l < 16 && data; l++) {
+        const size_t first = (size_t)(block * 16 + min(l, width - 1)) * 9;
+        at[l] = first / interleave, part_of[l] = first % interleave;
+    }
     for (int k = k0; k < k1; k++) {
         float16 g[9], half_way[3 * E], u[E];
-        for (int tap = 0; tap < 9; tap++) {
-            float part[16];
-            for (int l = 0; l < 16; l++) {
-                const int result = min(block * 16 + l, results - 1), o = data ? k : result, c = data ? result : k;
-                const size_t j = (size_t)c * 9 + (data ? 8 - tap : tap);
-                const float value = weight[o * features + j % interleave * length + j / interleave];
-                part[l] = block * 16 + l < results ? value : 0.0f;
+        global const float *row = weight + (size_t)(data ? k : block * 16) * features;
+        if (data) {
+            for (int l = 0; l < 16; l++) FETCH(row + (features + part_of[l] * length + at[l]));
+            for (int tap = 0; tap < 9; tap++) {
+                float part[16];
+                for (int l = 0; l < 16; l++) {
+                    const int later = part_of[l] + tap;
+                    const size_t f = interleave == 1 ? at[l] + tap : at[l] + later / interleave;
+                    part[l] = l < width ? row[(interleave == 1 ? 0 : later % interleave * length) + f] : 0.0f;
+                }
+                g[8 - tap] = vload16(0, part);
             }
-            g[tap] = vload16(0, part);
+        } else {
+            size_t f = (size_t)k * 9 / interleave;
+            int of = (size_t)k * 9 % interleave;
+            for (int tap = 0; tap < 9; tap++) {
+                float part[16];
+                for (int l = 0; l < 16 && (tap == 0 || interleave > 1); l++)
+                    FETCH(row + (l * features + of * length + f + 32));
+                for (int l = 0; l < 16; l++) part[l] = l < width ? row[l * features + of * length + f] : 0.0f;
+                g[tap] = vload16(0, part);
+                if (++of == interleave) of = 0, f++;
+            }
         }
+#pragma unroll
         for (int x = 0; x < 3; x++) {
             const float16 *line = g + x;
             WEIGHT_LINE(line, 3, u, float16)
+#pragma unroll
             for (int i = 0; i < E; i++) half_way[i * 3 + x] = u[i];
         }
+#pragma unroll
         for (int i = 0; i < E; i++) {
             const float16 *line = half_way + i * 3;
             WEIGHT_LINE(line, 1, u, float16)
+#pragma unroll
             for (int j = 0; j < E; j++)
                 vstore16(u[j], 0, packed + (((size_t)(i * E + j) * blocks + block) * depth + k) * 16);
         }
@@ -179,6 +210,25 @@ void multiply(global const float *restrict from, global const float *restrict w,
     EACH_ROW(KEEP)
 }
 
+#if BLOCKS == 2
+/* The same for two blocks, whose weights are `step` apart and whose results lie side by side. */
+void multiply_two(global const float *restrict from, global const float *restrict w, size_t step,
+                  global float *restrict to, int depth, int pitch_from, int pitch_to) {
+#define START_NEXT(i) float16 next##i = (float16)(0.0f);
+#define MULTIPLY_NEXT(i) next##i = FMA((float16)(a##i[k]), after, next##i);
+#define KEEP_NEXT(i) vstore16(next##i, 1, to + i * pitch_to);
+    EACH_ROW(START)
+    EACH_ROW(START_NEXT)
+    for (int k = 0; k < depth; k++, w += 16) {
+        const float16 line = vload16(0, w), after = vload16(0, w + step);
+        EACH_ROW(MULTIPLY)
+        EACH_ROW(MULTIPLY_NEXT)
+    }
+    EACH_ROW(KEEP)
+    EACH_ROW(KEEP_NEXT)
+}
+#endif
+
 struct chunks { // of the host's too (host/ops/conv/winograd.c)
     int padded, blocks, bunch, chunk, parts, items;
 };
@@ -212,12 +262,18 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
         for (int block = block0; block < block1; block += bunch) {
             const int many = min(bunch, block1 - block);
             for (int e = 0; e < E * E; e++)
-                for (int b = 0; b < many; b++) {
+                for (int b = 0; b < many; b += BLOCKS) {
                     global const float *w = packed + ((size_t)e * blocks + block + b) * depth * 16;
-                    for (int t = 0; t < count; t += TM)
-                        multiply(inputs + e * pitch + (size_t)t * padded, w,
-                                 products + e * product_pitch + ((size_t)t * bunch + b) * 16, depth, padded,
-                                 bunch * 16);
+                    for (int t = 0; t < count; t += TM) {
+                        global const float *from = inputs + e * pitch + (size_t)t * padded;
+                        global float *to = products + e * product_pitch + ((size_t)t * bunch + b) * 16;
+#if BLOCKS == 2
+                        if (b + 1 < many)
+                            multiply_two(from, w, (size_t)depth * 16, to, depth, padded, bunch * 16);
+                        else
+#endif
+                            multiply(from, w, to, depth, padded, bunch * 16);
+                    }
                 }
             for (int t = 0; t < count; t++) {
                 const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;

@@ -26,12 +26,7 @@
 
 #include "tile.h"
 
-/* Brings the cache line at p nearer; nothing where a compiler for the machine itself is not at work. */
-#if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
-#define FETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
-#else
-#define FETCH(p)
-#endif
+#include "fetch.h"
 
 /* Rows k0..k0+kn of B, columns col..col+15 (zeros from n on). */
 void pack_strip(global const float *b, int n, int col, int k0, int kn, float16 *packed) {

@@ -7,15 +7,15 @@
 struct tiling {
     int tile, width, chunk, strip, bunch;
 };
-static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_gpu = {4, 4, 16, 4, 1},
+static const struct tiling for_cpu = {6, 16, 64, 48, 4}, for_wide_cpu = {8, 16, 64, 64, 8}, for_gpu = {4, 4, 16, 4, 1},
                            for_few_registers = {2, 4, 16, 4, 1};
-enum { WIDE_WEIGHTS = 8 }; // rows where registers hold 16 floats: channels are more often multiples of 8
 enum { CACHED = 256 << 10, MOST_PARTIAL = 12 << 20 };          // bytes
 enum { MOST_SPLITS = 256 };                                    // but on CPUs
 enum { FEW_TILES = 8, FEW_CHANNELS = 8, LONGEST_PATCH = 256 }; // where patches are gathered first
 
 struct direct {
     struct tiling t;
+    int across;                               // blocks of the register tile, but of the weight gradient
     int patch;                                // length of a patch, 0: none are gathered
     int blocks;                               // of `width` channels in a group: outputs; of the data gradient, inputs
     int bunch, bunches, span, ranges, splits; // shares of an item of the weight gradient: blocks, channels, pixels
@@ -73,12 +73,13 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     const int features = conv->taps * conv->group_in;
     const bool few = conv->taps > 1 && conv->group_in < FEW_CHANNELS && features <= LONGEST_PATCH;
     d->t = conv->cpu ? for_cpu : !conv->node->dev || bl_device_sums(conv->node->dev) > 16 ? for_gpu : for_few_registers;
-    if (conv->cpu && pass != BL_CONV_WEIGHTS)
-        d->t.tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w);
-    else if (conv->cpu && bl_tile_rows(conv->node->dev) > 6)
-        d->t.tile = WIDE_WEIGHTS;
+    if (conv->cpu && pass == BL_CONV_WEIGHTS && bl_tile_rows(conv->node->dev) > 6) d->t = for_wide_cpu;
     if (conv->cpu && pass != BL_CONV_DATA && few) d->patch = features;
     d->blocks = (int)bl_conv_div_up(pass == BL_CONV_DATA ? conv->group_in : conv->group_out, d->t.width);
+    d->across = conv->cpu ? bl_conv_tile_blocks(conv, d->blocks) : 1;
+    if (conv->cpu && pass != BL_CONV_WEIGHTS) {
+        d->t.tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w) / d->across;
+    }
     if (pass == BL_CONV_WEIGHTS) {
         if (!conv->cpu) d->t.tile = (int)bl_conv_clamp(conv->group_in, 1, d->t.tile);
         if (conv->cpu)
@@ -106,6 +107,7 @@ static int get(const struct bl_conv *conv, const struct direct *d, const char *f
                                         {"ACTIVATION", forward ? bl_node_activation(conv->node) : 0},
                                         {"TM", tile},
                                         {"TN", d->t.width},
+                                        {"BLOCKS", d->across},
                                         {"KB", d->t.chunk},
                                         {"STRIP", d->t.strip},
                                         {"BUNCH", d->t.bunch},
@@ -179,8 +181,8 @@ static int64_t strip_of(const struct bl_conv *conv, const struct pass *p, int64_
     const struct direct *d = p->d;
     if (!conv->cpu) return 1;
     if (tiles <= FEW_TILES && columns >= 12 * conv->units && !blocks_vary_first(conv, p)) return tiles;
-    double work = 2.0 * d->t.tile * d->t.width * p->sizes.group_in * p->axes.down.taps * p->axes.across.taps *
-                      (p->patches ? d->blocks : 1) +
+    double work = 2.0 * d->t.tile * d->across * d->t.width * p->sizes.group_in * p->axes.down.taps *
+                      p->axes.across.taps * (p->patches ? (double)d->blocks / d->across : 1) +
                   1000;
     int64_t strip = (int64_t)(4e6 / work),
             room =
@@ -195,8 +197,8 @@ static int convolve(const struct bl_conv *conv, struct pass *p) {
     const struct bl_conv_sizes *s = &p->sizes;
     const int groups = conv->attrs.groups;
     int64_t grid = (int64_t)y->grid * x->grid, tiles = bl_conv_div_up(s->images * grid, d->t.tile);
-    int64_t blocks = p->patches ? 1 : d->blocks, strip = strip_of(conv, p, tiles, blocks * groups),
-            strips = bl_conv_div_up(tiles, strip);
+    int64_t blocks = p->patches ? 1 : bl_conv_div_up(d->blocks, d->across),
+            strip = strip_of(conv, p, tiles, blocks * groups), strips = bl_conv_div_up(tiles, strip);
     bool blocks_first = blocks_vary_first(conv, p);
     struct bl_range items = bl_conv_range(conv, blocks_first ? blocks : strips, blocks_first ? strips : blocks, groups);
     return bl_launch(d->kernel, items, BL_MEM(p->values), BL_MEM(d->packed->mem), BL_MEM(p->bias), BL_MEM(p->out->mem),

@@ -134,6 +134,12 @@ static inline int bl_conv_tile_rows(const struct bl_conv *conv, int64_t pixels) 
             best = i;
     return rows[best];
 }
+/* Blocks of 16 outputs that the tile is wide, where a layer has so many: two share a row's loads, and half as many rows
+ * fill the registers. Rows lie a power of two apart where channels are that many, and of more than eight of these a
+ * first cache of eight ways loses lines before they were used. */
+static inline int bl_conv_tile_blocks(const struct bl_conv *conv, int blocks) {
+    return blocks > 1 && bl_tile_rows(conv->node->dev) > 6 ? 2 : 1;
+}
 /* The kernel that sums the shares of a weight gradient, in blocks of `width` outputs. */
 static inline int bl_conv_get_reduce(const struct bl_conv *conv, int width, struct bl_kernel **kernel) {
     const struct bl_define defines[] = {{"TN", width}};

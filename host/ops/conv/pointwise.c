@@ -2,10 +2,11 @@
 #include "ops/conv/engine.h"
 
 enum { TN = 16, CHUNK = 256, DEEP = 8, LEAST_ITEMS = 12 };
-enum { CLOSE = 16 << 10, NEAR = 256 << 10 }; // bytes: of a core's first and second cache
+enum { CLOSE = 16 << 10, CLOSE_TO_TWO = 64 << 10, NEAR = 256 << 10 }; // bytes: of a core's first and second cache
 
 struct pointwise {
-    int depth, outputs, blocks, tile;
+    int depth, outputs, blocks;
+    int tile, across;             // pixels and blocks of the register tile
     struct blanch_tensor *packed; // [block][depth][TN]
     struct bl_kernel *pack, *multiply;
     struct bl_conv_wide wide; // what the pass reads
@@ -37,7 +38,8 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     d->depth = pass == BL_CONV_DATA ? conv->group_out : conv->group_in;
     d->outputs = pass == BL_CONV_DATA ? conv->group_in : conv->group_out;
     d->blocks = (int)bl_conv_div_up(d->outputs, TN);
-    d->tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w);
+    d->across = bl_conv_tile_blocks(conv, d->blocks);
+    d->tile = bl_conv_tile_rows(conv, bl_node_batch(conv->node) * conv->out_h * conv->out_w) / d->across;
     if (bl_conv_widen_setup(conv, pass, &d->wide)) return BLANCH_ENOMEM;
     d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)d->blocks * d->depth * TN);
     return d->packed ? 0 : BLANCH_ENOMEM;
@@ -49,8 +51,9 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     const struct bl_define of_pack[] = {{"WEIGHTS", 0}, {"TM", d->tile}, {"TN", TN}};
     const struct bl_define defines[] = {{"TM", d->tile},
                                         {"TN", TN},
+                                        {"BLOCKS", d->across},
                                         {"CHUNK", CHUNK},
-                                        {"DEEP", d->depth > CHUNK ? DEEP : 0},
+                                        {"DEEP", d->across == 1 && d->depth > CHUNK ? DEEP : 0},
                                         {"ACTIVATION", data ? 0 : bl_node_activation(conv->node)},
                                         {"STRIDED", is_strided(conv)},
                                         {"WIDE", d->wide.to != NULL},
@@ -73,13 +76,15 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
                      BL_I32(conv->interleave), BL_I32(d->blocks), BL_I32(span));
 }
 
-/* The weights of a bunch stay close while a tile is multiplied with them. Then either a strip of pixels stays near
- * while all bunches pass, or a bunch does while all pixels pass, whichever moves less from beyond. An item has some 4
- * million operations, but there are enough items. */
+/* The weights of a bunch stay close while a tile is multiplied with them; a tile two blocks wide does twice the work
+ * for what it reads, so that the second cache is close enough. Then either a strip of pixels stays near while all
+ * bunches pass, or a bunch does while all pixels pass, whichever moves less from beyond. An item has some 4 million
+ * operations, but there are enough items. */
 static void share(const struct bl_conv *conv, const struct pointwise *d, struct product *s) {
     const int64_t tiles = bl_conv_div_up(s->pixels, d->tile), block = BL_FLOAT_BYTES * (int64_t)d->depth * TN;
     const int64_t tile = BL_FLOAT_BYTES * (int64_t)d->depth * d->tile;
-    int64_t bunches = bl_conv_div_up(d->blocks, bl_conv_clamp(CLOSE / block, 1, d->blocks));
+    int64_t bunches =
+        bl_conv_div_up(d->blocks, bl_conv_clamp((d->across > 1 ? CLOSE_TO_TWO : CLOSE) / block, d->across, d->blocks));
     s->bunch = (int)bl_conv_div_up(d->blocks, bunches);
     bunches = bl_conv_div_up(d->blocks, s->bunch);
     const int64_t room = bl_conv_clamp(NEAR / tile, 1, tiles);

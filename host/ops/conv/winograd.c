@@ -14,7 +14,7 @@ struct chunks { // as the kernel's
     int32_t padded, blocks, bunch, chunk, parts, items;
 };
 struct winograd {
-    int rows;                     // of the register tile
+    int rows, across;             // of the register tile; blocks that it is wide
     int depth, results;           // channels summed over, channels that come out
     struct chunks c;              // depth as a multiple of vec_of; blocks of 16 results, in a round; tiles at a time;
                                   // shares of the blocks, each with its own transforms
@@ -59,7 +59,8 @@ static void share_tiles(const struct bl_conv *conv, struct winograd *d, int64_t 
     if (tiles <= FEW_TILES && bunches >= SHARES * units) most = tiles;
     int64_t chunks = bl_conv_div_up(tiles, most);
     if (chunks > 1 && chunks < FEW_CHUNKS * units) chunks = bl_conv_div_up(chunks, units) * units;
-    d->rows = bl_conv_tile_rows(conv, bl_conv_div_up(tiles, chunks));
+    d->across = bl_conv_tile_blocks(conv, c->blocks);
+    d->rows = bl_conv_tile_rows(conv, bl_conv_div_up(tiles, chunks)) / d->across;
     c->chunk = (int)(bl_conv_div_up(bl_conv_div_up(tiles, chunks), d->rows) * d->rows);
     chunks = bl_conv_div_up(tiles, c->chunk);
     c->parts = (int)bl_conv_clamp(bl_conv_div_up(SHARES * units, chunks), 1, bunches);
@@ -114,16 +115,17 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     return d->packed && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
-#define DEFINES(conv, pass, rows)                                                                                      \
+#define DEFINES(conv, pass, rows, across)                                                                              \
     {                                                                                                                  \
-        {"M", tile_of(conv, pass)}, {"TM", rows}, {"VEC", vec_of(conv, pass)}, {"ACT_TYPE", conv->type}, {             \
+        {"M", tile_of(conv, pass)}, {"TM", rows}, {"BLOCKS", across}, {"VEC", vec_of(conv, pass)},                     \
+            {"ACT_TYPE", conv->type}, {                                                                                \
             "ACTIVATION", pass == BL_CONV_FORWARD ? bl_node_activation(conv->node) : 0                                 \
         }                                                                                                              \
     }
 
 static int prepare_weights(const struct bl_conv *conv) {
     struct gradient *d = conv->state[BL_CONV_WEIGHTS];
-    const struct bl_define defines[] = DEFINES(conv, BL_CONV_WEIGHTS, WEIGHT_ROWS);
+    const struct bl_define defines[] = DEFINES(conv, BL_CONV_WEIGHTS, WEIGHT_ROWS, 1);
     int code = bl_kernel_get(conv->node->dev, "conv/winograd", "weights", defines, BL_COUNT(defines), &d->weights);
     return code ? code : bl_conv_get_reduce(conv, 16, &d->reduce);
 }
@@ -132,7 +134,7 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     if (!conv->cpu) return bl_conv_winograd_batch.prepare(conv, pass);
     if (pass == BL_CONV_WEIGHTS) return prepare_weights(conv);
     struct winograd *d = conv->state[pass];
-    const struct bl_define defines[] = DEFINES(conv, pass, d->rows);
+    const struct bl_define defines[] = DEFINES(conv, pass, d->rows, d->across);
     int code = bl_kernel_get(conv->node->dev, "conv/winograd", "pack", defines, BL_COUNT(defines), &d->pack);
     return code ? code
                 : bl_kernel_get(conv->node->dev, "conv/winograd", "convolve", defines, BL_COUNT(defines), &d->convolve);
