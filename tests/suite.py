@@ -123,7 +123,8 @@ def test_schema():
     check(not problems(document), problems(document))
     changes = (lambda d: d['suite'].pop('incomparable'), lambda d: d['rows'][0].pop('ms'),
                lambda d: d['rows'][0].update(status='failed'), lambda d: d['suite'].update(version=2),
-               lambda d: d['suite']['limits'].pop('kept'), lambda d: d['suite']['limits']['end'].pop('bytes_per_s'), lambda d: d['suite'].update(checks=[]),
+               lambda d: d['suite']['limits'].pop('kept'),
+               lambda d: d['suite']['limits']['end'].pop('bytes_per_s'), lambda d: d['suite'].update(checks=[]),
                lambda d: d['rows'][1].update(ms='fast'), lambda d: d['rows'][1].update(speed=3),
                lambda d: d.update(device=None), lambda d: d.pop('rows'))
     for number, change in enumerate(changes):
