@@ -75,12 +75,17 @@ def amd(source, options, arch, folder):
             for block in blocks}
 
 
-def nvidia(source, options, arch, folder):
+def ptx_of(source, options, arch, folder):
     ptx = os.path.join(folder, 'out.ptx')
     library = os.path.join(LIBCLC, 'nvptx64--nvidiacl.bc')
     flags = ['-target-cpu', arch, '-target-feature', '+ptx75', '-mlink-builtin-bitcode', library]
     run(folder, CLANG, '-x', 'cl', *options, '-target', 'nvptx64-nvidia-nvcl', '-DFP_FAST_FMAF', '-O3', '-S', '-o', ptx,
         source, *[word for flag in flags for word in ('-Xclang', flag)])
+    return ptx
+
+
+def nvidia(source, options, arch, folder):
+    ptx = ptx_of(source, options, arch, folder)
     text = run(folder, PTXAS, '-v', '-arch=' + arch, '-o', os.path.join(folder, 'out.cubin'), ptx)
     rows = {}
     for found in re.finditer(r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
@@ -164,8 +169,9 @@ def programs_of(folders):
     return sorted(programs.values(), key=lambda program: len(program.text))
 
 
-def report(target, folders):
-    captured = programs_of(folders)
+def report(target, folders, kernels=None):
+    """Of all programs, or of those that these kernels were launched of. How many kernels are not as they should be."""
+    captured = [program for program in programs_of(folders) if not kernels or kernels & set(program.launched)]
     programs = [program for program in captured if program.is_for(target)]
     with ThreadPoolExecutor(int(os.environ.get('JOBS', '2'))) as pool:
         results = list(pool.map(lambda program: program.compiled(target), programs))
