@@ -38,7 +38,7 @@ for name in "$@"; do
         echo "$name: clean"; clean=$((clean + 1))
     fi
 done
-grep -rhoE '^(__)?kernel void [a-z_0-9]+' "$here/../kernels" | sed 's/.* //' | sort -u > "$scratch/known"
+grep -rhoE '^(__)?kernel .*void [a-z_0-9]+' "$here/../kernels" | sed 's/.* //' | sort -u > "$scratch/known"
 sort -u "$scratch/ran" > "$scratch/names"
 echo "ran: $(tr '\n' ' ' < "$scratch/names")"
 echo "did not run: $(comm -23 "$scratch/known" "$scratch/names" | tr '\n' ' ')"
