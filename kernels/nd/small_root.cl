@@ -51,7 +51,7 @@ INLINE void put(float4 value, int i, int j, int n, global float *to) {
 #define END(r)                                                                                                         \
     if (top + r < n) {                                                                                                 \
         const int at = (top + r) * n + left;                                                                           \
-        const float4 unit = convert_float4(-((int4)(top + r - left) == (int4)(0, 1, 2, 3)));                           \
+        const float4 unit = select((float4)(0.0f), (float4)(1.0f), (int4)(top + r - left) == (int4)(0, 1, 2, 3));      \
         const float4 value = sum_row(sum##r, of_c, d, at, width, unit);                                                \
         if (e) put(sum_row(sum##r, of_e, d, at, width, unit), top + r, left, n, e);                                    \
         put(value, top + r, left, n, c);                                                                               \
