@@ -48,11 +48,18 @@ float dot_of(local const float *a, local const float *b) {
     return sum;
 }
 
+/* On Intel four terms of a sum at once: all would take more registers than 16 lanes have. */
+#ifdef cl_intel_required_subgroup_size
+#define TERMS LOOP4
+#else
+#define TERMS
+#endif
+
 /* sums += the row's weights times its column's channels of the lines. */
 void add_lines(local const float *weights, local const float *lines, int col, float *sums) {
     LOOP for (int j = 0; j < CHANNELS; j++) {
         const int d = min(col + j * COLS, HEAD - 1);
-        for (int c = 0; c < COLS; c++) sums[j] += weights[c] * lines[c * PITCH + d];
+        TERMS for (int c = 0; c < COLS; c++) sums[j] += weights[c] * lines[c * PITCH + d];
     }
 }
 

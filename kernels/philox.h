@@ -1,5 +1,5 @@
 /* Philox4x32-10 (Salmon et al., SC 2011), as bl_philox (host/base) has it; for kernels that include it after vec.h and
- * loop.h. LANES   counters at once, 1 or 8; required */
+ * loop.h. LANES   counters at once, 1, 4 or 8; required */
 #if LANES == 1
 #define LANED(type) type
 #else

@@ -218,6 +218,14 @@ def test_doctor_finds():
         check(status in (1, 3), '%d: %s' % (status, err))
 
 
+def test_doctor_finds_the_cache_at_once():
+    """Also where it was empty, of a driver whose programs are written as the device is closed."""
+    empty = os.path.join(HOME, 'empty-cache')
+    os.makedirs(empty)
+    status, out, err = blanch('doctor', '--quick', env={'XDG_CACHE_HOME': empty})
+    check('cache of programs: available' in out, out + err)
+
+
 def test_doctor_of_a_wrong_network():
     kernels = changed_kernels('softmax_cross_entropy.cl', 'exp(', '1.01f * exp(')
     status, out, err = blanch('doctor', env={'BLANCH_KERNELS': kernels})

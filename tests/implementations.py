@@ -136,32 +136,53 @@ def devices(blanch, name, folder):
     return json.loads(done.stdout)['devices']
 
 
-def check(blanch, name, folder, kind, cases, limit):
-    """What came of the cases in one kind of kernels: a row's cells, and whether all is well."""
-    log = os.path.join(folder, kind + '.txt')
-    start, before = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    with open(log, 'w') as out:
-        child = subprocess.Popen(command(name, folder, [blanch, 'check', *cases]), stdout=out, stderr=out,
-                                 env=environment(name, folder, kind))
+def files_of(cases):
+    """What `check` reads of cases and folders of them, in its order."""
+    return [file for case in cases
+            for file in (sorted(glob.glob(case + '/*.safetensors')) if os.path.isdir(case) else [case])]
+
+
+def run_check(words, env, log, end):
+    """Lines of a run, and its status: None where it did not end in time."""
+    with open(log, 'a+', errors='replace') as out:
+        begin = out.seek(0, os.SEEK_END)
+        child = subprocess.Popen(words, stdout=out, stderr=out, env=env)
         try:
-            status = child.wait(limit)
+            status = child.wait(max(1, end - time.time()))
         except subprocess.TimeoutExpired:
             child.terminate()
             child.wait()
             status = None
+        out.seek(begin)
+        return out.read().splitlines(), status
+
+
+def check(blanch, name, folder, kind, cases, limit):
+    """What came of the cases in one kind of kernels: a row's cells, and whether all is well. Where a driver ends the
+    process, the case that it ended in has failed, and the next run goes on behind it."""
+    log, env = os.path.join(folder, kind + '.txt'), environment(name, folder, kind)
+    start, before = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    open(log, 'w').close()
+    passed, failed, ended, files = 0, [], '', files_of(cases)
+    while files and not ended:
+        lines, status = run_check(command(name, folder, [blanch, 'check', *files]), env, log, start + limit)
+        found = [line.split()[:2] for line in lines if re.match(r'\S+ +(passed|failed) ', line)]
+        passed += sum(verdict == 'passed' for _, verdict in found)
+        failed += [case for case, verdict in found if verdict == 'failed']
+        if status is None:
+            ended = 'not ended after %d s' % limit
+        elif status in (0, 1) and found:
+            break
+        elif len(found) < len(files):
+            case = os.path.splitext(os.path.basename(files[len(found)]))[0]
+            failed.append('%s (status %d: %s)' % (case, status, lines[-1][:80] if lines else ''))
+        files = files[len(found) + 1:]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    lines = open(log, errors='replace').read().splitlines()
-    failed = [line.split()[0] for line in lines if re.match(r'\S+ +failed ', line)]
-    passed = sum(bool(re.match(r'\S+ +passed ', line)) for line in lines)
-    what = ', '.join(failed)
-    if status is None:
-        what += '%snot ended after %d s' % ('; ' if what else '', limit)
-    elif status not in (0, 1) or not passed + len(failed):
-        what += '%sended with status %d: %s' % ('; ' if what else '', status, lines[-1] if lines else '')
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print('%s, %s: %d passed, %d failed, %.0f s' % (name, kind, passed, len(failed), time.time() - start),
           file=sys.stderr, flush=True)
-    return [kind, passed, len(failed), '%.0f' % used, what], status == 0
+    what = '; '.join([', '.join(failed)] * bool(failed) + [ended] * bool(ended))
+    return [kind, passed, len(failed), '%.0f' % used, what], not what
 
 
 def measure(given, name, folder):

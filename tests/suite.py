@@ -123,7 +123,8 @@ def test_schema():
     check(not problems(document), problems(document))
     changes = (lambda d: d['suite'].pop('incomparable'), lambda d: d['rows'][0].pop('ms'),
                lambda d: d['rows'][0].update(status='failed'), lambda d: d['suite'].update(version=2),
-               lambda d: d['suite']['limits'].pop('end'), lambda d: d['suite'].update(checks=[]),
+               lambda d: d['suite']['limits'].pop('kept'),
+               lambda d: d['suite']['limits']['end'].pop('bytes_per_s'), lambda d: d['suite'].update(checks=[]),
                lambda d: d['rows'][1].update(ms='fast'), lambda d: d['rows'][1].update(speed=3),
                lambda d: d.update(device=None), lambda d: d.pop('rows'))
     for number, change in enumerate(changes):
@@ -190,7 +191,9 @@ def test_interrupted():
         check(status == 130 and '--resume goes on' in f.read(), status)
     check(1 <= len(kept['rows']) < 3 and all(r['status'] == 'measured' for r in kept['rows']), kept['rows'])
     check(not problems(kept), problems(kept))
+    check(set(kept['suite']['limits']) == {'start', 'kept'}, 'the end is not come to, and has no limits')
     blanch(*args[1:], '--resume')
+    check('end' in load('stop.json')['suite']['limits'], 'the end')
     check(load('stop.json')['rows'][0] == kept['rows'][0] and len(load('stop.json')['rows']) == 3, 'the rest')
 
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "harness.h"
+#include "sched/limits.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -228,6 +229,58 @@ static void remove_kernels(void) {
     rmdir(folder);
 }
 
+/* --- the limits' measurement ------------------------------------------------------------------ */
+
+/* A device whose first launches take `late` seconds each, whatever they do, and every launch `least` at least. */
+struct machine {
+    int calls, busy;
+    double late, launch, unit, least;
+};
+
+static int run_machine(void *context, int units, double *seconds) {
+    struct machine *m = context;
+    double took = m->launch + m->unit * units;
+    if (took < m->least) took = m->least;
+    *seconds = m->calls++ < m->busy ? m->late : took;
+    return 0;
+}
+
+static double rate_of(struct machine m) {
+    const struct bl_growing work = {run_machine, &m, 1 << 26};
+    double rate;
+    assert_int_equal(bl_growing_rate(&work, &rate), 0);
+    return rate;
+}
+
+/* 1e8 units a second, however many launches a busy machine or a compiler held up, and whatever one takes to begin. */
+static void test_rate_of_growing_work(void **state) {
+    const double unit = 1e-8, launch = 1.1e-5;
+    for (int busy = 0; busy < 60; busy++) {
+        const double slow = rate_of((struct machine){.busy = busy, .late = 0.02, .launch = launch, .unit = unit});
+        const double slight = rate_of((struct machine){.busy = busy, .late = 4e-3, .launch = launch, .unit = unit});
+        assert_true(slow > 99e6 && slow < 100e6);
+        assert_true(slight > 99e6 && slight < 100e6);
+    }
+}
+
+/* Nothing is said of work that takes no longer when there is more of it. */
+static void test_rate_that_cannot_be_told(void **state) {
+    assert_true(rate_of((struct machine){.least = 0.02}) == 0);
+    assert_true(rate_of((struct machine){.launch = 1e-6}) == 0);
+}
+
+static int run_failing(void *context, int units, double *seconds) {
+    *seconds = 1;
+    return units < 4 ? 0 : bl_fail(BLANCH_EDEVICE, "lost");
+}
+
+static void test_rate_of_a_lost_device(void **state) {
+    const struct bl_growing work = {run_failing, NULL, 1 << 26};
+    double rate;
+    assert_int_equal(bl_growing_rate(&work, &rate), BLANCH_EDEVICE);
+    assert_true(rate == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_count_of_arguments),
@@ -239,6 +292,9 @@ int main(void) {
         cmocka_unit_test(test_no_buffer),
         cmocka_unit_test(test_dry),
         cmocka_unit_test(test_builds),
+        cmocka_unit_test(test_rate_of_growing_work),
+        cmocka_unit_test(test_rate_that_cannot_be_told),
+        cmocka_unit_test(test_rate_of_a_lost_device),
     };
     if (write_kernels()) return perror(folder), 1;
     int failed = open_test_device(&device);

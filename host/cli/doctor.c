@@ -224,7 +224,8 @@ static int try_networks(const struct shown *s, struct blanch_device *dev) {
     if (!code) code = bl_limits_get(dev, true, &limits);
     snprintf(text, sizeof text, "%.4g GFlop/s, %.4g GB/s, the most that was ever measured", limits.operations / 1e9,
              limits.bytes / 1e9);
-    if (!code) show_check(s, "limits", BL_AVAILABLE, text);
+    if (*limits.lacking) snprintf(text, sizeof text, "%s", limits.lacking);
+    if (!code) show_check(s, "limits", *limits.lacking ? BL_MISSING : BL_AVAILABLE, text);
     free(found);
     return code ? code : failed ? bl_fail(BLANCH_EDEVICE, "%s computes wrong results", s->info->name) : 0;
 }

@@ -107,7 +107,8 @@ static int read_measured(const cJSON *json, struct bl_measured *step) {
     if (!code) code = make_list(layers, "layers", MOST_LAYERS, sizeof *step->row, &rows, &step->rows);
     if (code) return code;
     step->row = rows;
-    step->limits = (struct bl_limits){isfinite(operations) ? operations : 0, isfinite(bytes) ? bytes : 0};
+    step->limits =
+        (struct bl_limits){.operations = isfinite(operations) ? operations : 0, .bytes = isfinite(bytes) ? bytes : 0};
     read_works(json, step->work, &step->all);
     if (step->rows) cJSON_ArrayForEach(layer, layers) read_row(layer, item(json, "engines"), &step->row[at++]);
     return 0;

@@ -153,15 +153,17 @@ static cJSON *row_json(const struct bl_suite_row *row) {
 
 static cJSON *limits_json(const struct bl_limits *limits) {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddItemToObject(json, "operations_per_s", bl_json_number(limits->operations, 5));
-    cJSON_AddItemToObject(json, "bytes_per_s", bl_json_number(limits->bytes, 5));
+    if (limits->operations > 0) cJSON_AddItemToObject(json, "operations_per_s", bl_json_number(limits->operations, 5));
+    if (limits->bytes > 0) cJSON_AddItemToObject(json, "bytes_per_s", bl_json_number(limits->bytes, 5));
+    add_text(json, "reason", limits->lacking);
     return json;
 }
 
 static void add_limits(cJSON *json, const struct bl_suite_result *suite) {
     cJSON *limits = cJSON_AddObjectToObject(json, "limits");
     cJSON_AddItemToObject(limits, "start", limits_json(&suite->start));
-    cJSON_AddItemToObject(limits, "end", limits_json(&suite->end));
+    if (suite->end.operations > 0 || suite->end.bytes > 0 || *suite->end.lacking)
+        cJSON_AddItemToObject(limits, "end", limits_json(&suite->end));
     cJSON_AddItemToObject(limits, "kept", limits_json(&suite->kept));
 }
 
@@ -226,7 +228,8 @@ static int read_row(const cJSON *json, struct bl_suite_result *suite) {
 
 static void read_limits(const cJSON *json, struct bl_limits *limits) {
     double operations = bl_json_get(json, "operations_per_s"), bytes = bl_json_get(json, "bytes_per_s");
-    *limits = (struct bl_limits){operations > 0 ? operations : 0, bytes > 0 ? bytes : 0};
+    *limits = (struct bl_limits){.operations = operations > 0 ? operations : 0, .bytes = bytes > 0 ? bytes : 0};
+    bl_text_read(json, "reason", limits->lacking, sizeof limits->lacking);
 }
 
 static void read_checks(const cJSON *json, struct bl_suite_result *suite) {

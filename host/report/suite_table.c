@@ -72,8 +72,10 @@ static void put_header(struct bl_html *out, const struct bl_result *result) {
         bl_text_show(shown, sizeof shown, why);
         bl_html(out, "not to be ranked: %s\n", shown);
     }
-    bl_html(out, "%d rows of %s%s; measured limits %.0f Gop/s, %.1f GB/s\n\n", s->rows, bl_fixed(s->rows_of_set, 0),
-            s->complete == 1 ? "" : ", not complete", 1e-9 * s->kept.operations, 1e-9 * s->kept.bytes);
+    bl_html(out, "%d rows of %s%s; measured limits %s Gop/s, %s GB/s\n\n", s->rows, bl_fixed(s->rows_of_set, 0),
+            s->complete == 1 ? "" : ", not complete",
+            s->kept.operations > 0 ? bl_fixed(1e-9 * s->kept.operations, 0) : "unknown",
+            s->kept.bytes > 0 ? bl_fixed(1e-9 * s->kept.bytes, 1) : "unknown");
 }
 
 static void put_lines(struct bl_html *out, const struct bl_result *result, bool markdown) {

@@ -107,10 +107,8 @@ static void add_engines(cJSON *json, const struct bl_measured *measured) {
 
 void bl_measured_json(const struct bl_measured *measured, cJSON *json) {
     cJSON *limits = cJSON_AddObjectToObject(json, "limits"), *layers = cJSON_CreateArray();
-    if (measured->limits.operations > 0) {
-        add_number(limits, "operations_per_s", measured->limits.operations, 5);
-        add_number(limits, "bytes_per_s", measured->limits.bytes, 5);
-    }
+    if (measured->limits.operations > 0) add_number(limits, "operations_per_s", measured->limits.operations, 5);
+    if (measured->limits.bytes > 0) add_number(limits, "bytes_per_s", measured->limits.bytes, 5);
     add_works(json, measured->work, &measured->all);
     add_engines(json, measured);
     for (int i = 0; i < measured->rows; i++)

@@ -4,7 +4,8 @@
  *
  * Matrices are symmetric (matrices, F, F), so that the factors of a product are both read by rows. An item computes
  * blocks of 4 by 4 of the upper half of a result in turn, and mirrors them. Iterates and tangents: one set behind the
- * other, `step` floats apart. All items of a group go through all its barriers.
+ * other, `step` floats apart. All items of a group go through all its barriers, which stand outside of branches:
+ * PoCL 6.0's compiler ends in an assertion otherwise.
  *
  *  ITEMS  of a group, a power of two; required
  */
@@ -50,7 +51,7 @@ INLINE void put(float4 value, int i, int j, int n, global float *to) {
 #define END(r)                                                                                                         \
     if (top + r < n) {                                                                                                 \
         const int at = (top + r) * n + left;                                                                           \
-        const float4 unit = convert_float4(-((int4)(top + r - left) == (int4)(0, 1, 2, 3)));                           \
+        const float4 unit = select((float4)(0.0f), (float4)(1.0f), (int4)(top + r - left) == (int4)(0, 1, 2, 3));      \
         const float4 value = sum_row(sum##r, of_c, d, at, width, unit);                                                \
         if (e) put(sum_row(sum##r, of_e, d, at, width, unit), top + r, left, n, e);                                    \
         put(value, top + r, left, n, c);                                                                               \
@@ -108,8 +109,8 @@ kernel void iterate(global const float *s, global const float *squares, int feat
             scalars[1] = by;
             scalars[2] = 1.0f / sqrt(norm);
         }
-        barrier(CLK_GLOBAL_MEM_FENCE);
     }
+    barrier(CLK_GLOBAL_MEM_FENCE);
     const struct addends own = {w, AT(B), AT(X5)};
     const struct sum of_b = {k.b_x, k.b_w, 0.0f, 0.0f, k.b_x * k.x1 + k.b_i},
                      of_c = {k.c_x, k.c_w, 0.0f, 0.0f, k.c_x * k.x1 + k.c_i};
@@ -120,14 +121,11 @@ kernel void iterate(global const float *s, global const float *squares, int feat
     const struct sum of_r = {k.r_x6 * k.x6_square, k.r_w, k.r_b, k.r_x5, k.r_x6 * k.x6_i + k.r_i};
     multiply(n, AT(X5), AT(X5), 0, 0, own, (struct sum){k.x6_square, 0.0f, 0.0f, 0.0f, k.x6_i}, AT(X6), of_r, AT(R), 0);
     const struct sum of_z = {1.0f, k.z_w, k.z_b, 0.0f, k.z_i};
-    if (!ends) {
-        multiply(n, AT(X6), AT(R), 0, 0, own, of_z, z, NONE, 0, 0);
-        return;
-    }
-    const float by = scalars[2], part = momentum * by;
+    const float by = ends ? scalars[2] : 1.0f, part = momentum * by;
     const struct addends last = {w, AT(B), running};
     multiply(n, AT(X6), AT(R), 0, 0, last, (struct sum){by, by * of_z.d0, by * of_z.d1, 0.0f, by * of_z.unit}, z,
-             (struct sum){part, part * of_z.d0, part * of_z.d1, 1.0f - momentum, part * of_z.unit}, running, 0);
+             (struct sum){part, part * of_z.d0, part * of_z.d1, 1.0f - momentum, part * of_z.unit}, ends ? running : 0,
+             0);
 }
 
 /* dZ, the derivative in the direction G, to the tangent 2, and <dZ, W> of each matrix. */

@@ -62,21 +62,21 @@ typedef JOIN(float, VEC_SUM) vec_sum;
 
 #if STRIDED
 #define CHANNEL_STEP g.interleave
+#define AT(i) LOAD_ACT1(p + (i)*step)
 vec take(global const ACT *p, int step) {
-#if ACT_TYPE && VEC > 1
-    ushort part[VEC]; // converted at once
+#if ACT_TYPE && VEC > 1 && !LANES
+    ushort part[VEC]; // converted at once: a GPU's compiler may keep it in memory
     for (int i = 0; i < VEC; i++) part[i] = ((global const ushort *)p)[i * step];
     return LOAD_ACT((const ACT *)part);
 #elif VEC == 16
-    return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step],
-                 p[8 * step], p[9 * step], p[10 * step], p[11 * step], p[12 * step], p[13 * step], p[14 * step],
-                 p[15 * step]);
+    return (vec)(AT(0), AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7), AT(8), AT(9), AT(10), AT(11), AT(12), AT(13),
+                 AT(14), AT(15));
 #elif VEC == 8
-    return (vec)(p[0], p[step], p[2 * step], p[3 * step], p[4 * step], p[5 * step], p[6 * step], p[7 * step]);
+    return (vec)(AT(0), AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7));
 #elif VEC == 4
-    return (vec)(p[0], p[step], p[2 * step], p[3 * step]);
+    return (vec)(AT(0), AT(1), AT(2), AT(3));
 #elif VEC == 2
-    return (vec)(p[0], p[step]);
+    return (vec)(AT(0), AT(1));
 #else
     return LOAD_ACT1(p);
 #endif
@@ -84,14 +84,14 @@ vec take(global const ACT *p, int step) {
 void put(vec v, global ACT *p, int step) {
 #if VEC == 1
     STORE_ACT1(v, p);
-#elif ACT_TYPE
+#elif ACT_TYPE && !LANES
     ushort part[VEC];
     STORE_ACT(v, (ACT *)part);
     for (int i = 0; i < VEC; i++) ((global ushort *)p)[i * step] = part[i];
 #else
     float part[VEC];
     STORE(v, part);
-    for (int i = 0; i < VEC; i++) p[i * step] = part[i];
+    UNROLL for (int i = 0; i < VEC; i++) STORE_ACT1(part[i], p + i * step);
 #endif
 }
 #define START 1
@@ -381,31 +381,46 @@ kernel LANES16 void scatter_samples(global const float *drows, global const floa
 }
 
 #elif KERNELS == 1
+/* An item forms its sums at once, or on Intel, where 16 lanes have registers for half of 45 sums, in two turns: those
+ * of the first third of the taps and the others. */
+#ifdef cl_intel_required_subgroup_size
+#define FIRST_TAPS(first) ((first) ? TAPS : (TAPS + 2) / 3)
+#else
+#define FIRST_TAPS(first) TAPS
+#endif
+#define PAIR(a, b) ((a)*TAPS - (a) * ((a)-1) / 2 + (b) - (a))
+#define IS_PAIR(a, b) ((a) >= first && (a) < end && (b) >= (a))
+
 /* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a.
  */
-kernel void covariance_depthwise(global const ACT *x, global const struct geometry *layer, int patches, int chunk,
-                                 global const float *high, global const float *low, global float *partial) {
+kernel LANES16 void covariance_depthwise(global const ACT *x, global const struct geometry *layer, int patches,
+                                         int chunk, global const float *high, global const float *low,
+                                         global float *partial) {
     const struct geometry g = *layer;
     const int from = get_global_id(1) * chunk, to = min(from + chunk, patches), pairs = TAPS * (TAPS + 1) / 2;
     if (from >= patches) return;
     partial += (size_t)get_global_id(1) * pairs * g.channels;
 #if LANES
     const int c = get_global_id(0) * VEC_SUM;
-    vec_sum sums[TAPS * (TAPS + 1) / 2], tile[TAPS];
     if (c >= g.channels) return;
-    UNROLL for (int pair = 0; pair < TAPS * (TAPS + 1) / 2; pair++) sums[pair] = (vec_sum)(0.0f);
-    for (int p = from; p < to; p++) {
-        UNROLL for (int tap = 0; tap < TAPS; tap++) {
-            const long pixel = find_pixel(g, p, tap);
-            tile[tap] = pixel < 0 ? (vec_sum)(0.0f) : LOAD_ACT_SUM(x + pixel * g.channels + c);
-            tile[tap] -= LOAD_SUM(high + tap * g.channels + c);
-            tile[tap] -= LOAD_SUM(low + tap * g.channels + c);
+    UNROLL for (int first = 0; first < TAPS; first += FIRST_TAPS(first)) {
+        vec_sum sums[TAPS * (TAPS + 1) / 2], tile[TAPS]; // of the pairs of taps first .. end - 1 with those behind
+        const int end = first + FIRST_TAPS(first);
+        UNROLL for (int a = 0; a < TAPS; a++) UNROLL for (int b = 0; b < TAPS; b++) if (IS_PAIR(a, b))
+            sums[PAIR(a, b)] = (vec_sum)(0.0f);
+        for (int p = from; p < to; p++) {
+            UNROLL for (int tap = 0; tap < TAPS; tap++) if (tap >= first) {
+                const long pixel = find_pixel(g, p, tap);
+                tile[tap] = pixel < 0 ? (vec_sum)(0.0f) : LOAD_ACT_SUM(x + pixel * g.channels + c);
+                tile[tap] -= LOAD_SUM(high + tap * g.channels + c);
+                tile[tap] -= LOAD_SUM(low + tap * g.channels + c);
+            }
+            UNROLL for (int a = 0; a < TAPS; a++) UNROLL for (int b = 0; b < TAPS; b++) if (IS_PAIR(a, b))
+                sums[PAIR(a, b)] += tile[a] * tile[b];
         }
-        UNROLL for (int a = 0; a < TAPS; a++) UNROLL for (int b = 0; b < TAPS; b++) if (b >= a)
-            sums[a * TAPS - a * (a - 1) / 2 + b - a] += tile[a] * tile[b];
+        UNROLL for (int a = 0; a < TAPS; a++) UNROLL for (int b = 0; b < TAPS; b++) if (IS_PAIR(a, b))
+            STORE_SUM(sums[PAIR(a, b)], partial + PAIR(a, b) * g.channels + c);
     }
-    UNROLL for (int pair = 0; pair < TAPS * (TAPS + 1) / 2; pair++)
-        STORE_SUM(sums[pair], partial + pair * g.channels + c);
 #else
     for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
         for (int pair = 0; pair < pairs; pair++) STORE_SUM((vec_sum)(0.0f), partial + pair * g.channels + c);

@@ -30,6 +30,8 @@ LIMIT = int(os.environ.get('LIMIT', '60'))
 SLOW = float(os.environ.get('SLOW', '5'))
 OF_REGISTERS = 'spill', 'private'  # what a kernel should not have
 LANES = 16  # what it should have at least
+# Whose matrix units a program asks for, by kernels/matrix.h; programs for another device's are left out.
+UNITS = {'1': 'nvidia:', '2': 'amd:gfx11', '3': ('amd:gfx90a', 'amd:gfx94'), '4': 'intel:dg2'}
 
 
 class Refused(Exception):
@@ -73,12 +75,17 @@ def amd(source, options, arch, folder):
             for block in blocks}
 
 
-def nvidia(source, options, arch, folder):
+def ptx_of(source, options, arch, folder):
     ptx = os.path.join(folder, 'out.ptx')
     library = os.path.join(LIBCLC, 'nvptx64--nvidiacl.bc')
     flags = ['-target-cpu', arch, '-target-feature', '+ptx75', '-mlink-builtin-bitcode', library]
     run(folder, CLANG, '-x', 'cl', *options, '-target', 'nvptx64-nvidia-nvcl', '-DFP_FAST_FMAF', '-O3', '-S', '-o', ptx,
         source, *[word for flag in flags for word in ('-Xclang', flag)])
+    return ptx
+
+
+def nvidia(source, options, arch, folder):
+    ptx = ptx_of(source, options, arch, folder)
     text = run(folder, PTXAS, '-v', '-arch=' + arch, '-o', os.path.join(folder, 'out.cubin'), ptx)
     rows = {}
     for found in re.finditer(r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
@@ -120,6 +127,10 @@ class Program:
         self.options = [o for o in options.split() if o.startswith(('-D', '-cl-', '-w'))] or ['-cl-std=CL1.2']
         self.own = any(option == '-w' for option in self.options)  # CLBlast gives other options
 
+    def is_for(self, target):
+        unit = re.search(r'-DUNIT=(\d)', ' '.join(self.options))
+        return not unit or target.startswith(UNITS.get(unit[1], target))
+
     def defines(self):
         return ' '.join(o[2:] for o in self.options if o.startswith('-D')) if self.own else 'CLBlast'
 
@@ -158,8 +169,10 @@ def programs_of(folders):
     return sorted(programs.values(), key=lambda program: len(program.text))
 
 
-def report(target, folders):
-    programs = programs_of(folders)
+def report(target, folders, kernels=None):
+    """Of all programs, or of those that these kernels were launched of. How many kernels are not as they should be."""
+    captured = [program for program in programs_of(folders) if not kernels or kernels & set(program.launched)]
+    programs = [program for program in captured if program.is_for(target)]
     with ThreadPoolExecutor(int(os.environ.get('JOBS', '2'))) as pool:
         results = list(pool.map(lambda program: program.compiled(target), programs))
     rows, failed, unused, bad, most = [], [], [], 0, 0
@@ -183,7 +196,8 @@ def report(target, folders):
             bad += program.is_bad(figures)
             rows.append([kernel, *figures.values(), program.defines()[:90], '!' if program.is_bad(figures) else ''])
             names = list(figures)
-    print('%s: %d programs of %d captures' % (target, len(programs), len(folders)))
+    print('%s: %d programs of %d captures, and %d for matrix units of other devices' % (
+        target, len(programs), len(folders), len(captured) - len(programs)))
     if rows:
         record.table(['kernel', *names, 'defines', ''], sorted(rows, key=str))
     print('\n'.join(unused + failed))

@@ -5,6 +5,7 @@ compilers. A target whose compiler is not there is skipped."""
 import contextlib
 import io
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,43 +21,78 @@ HOME = tempfile.TemporaryDirectory(prefix='blanch-compiled-')
 SIZE = ['--batch', '64', '--steps', '1', '--warmup', '1', '--json']
 
 
+def capture(device, model, norm, precision='fp32', engine=''):
+    folder = os.path.join(HOME.name, '-'.join((device, model, norm, precision, engine)))
+    os.environ['BLANCH_CONV'] = engine
+    done = record.run(device, folder, BLANCH, RECORDER,
+                      ['bench', '--model', model, '--norm', norm, '--precision', precision, *SIZE],
+                      capture_output=True, text=True)
+    check(done.returncode == 0, done.stderr)
+    return folder
+
+
 def captured(device):
     """smallcnn with both norms, and its convolutions by each engine that is had on GPUs alone."""
-    runs = [('bn', 'fp32', ''), ('nd', 'fp32', ''), ('bn', 'fp16', 'matrix'),
-            ('bn', 'fp32', 'winograd'), ('bn', 'fp32', 'winograd4')]
-    folders = []
-    for norm, precision, engine in runs:
-        folder = os.path.join(HOME.name, '-'.join((device, norm, precision, engine)))
-        os.environ['BLANCH_CONV'] = engine
-        done = record.run(device, folder, BLANCH, RECORDER,
-                          ['bench', '--model', 'smallcnn', '--norm', norm, '--precision', precision, *SIZE],
-                          capture_output=True, text=True)
-        check(done.returncode == 0, done.stderr)
-        folders.append(folder)
-    return folders
+    runs = [('bn',), ('nd',), ('bn', 'fp16', 'matrix'), ('bn', 'fp32', 'winograd'), ('bn', 'fp32', 'winograd4')]
+    return [capture(device, 'smallcnn', *run) for run in runs]
 
 
-def compiles(target, device, *needs):
-    missing = [need for need in needs if not (shutil.which(need) or os.path.exists(need))]
+def needs(*programs):
+    missing = [need for need in programs if not (shutil.which(need) or os.path.exists(need))]
     if not RECORDER or missing:
         raise tap.Skip(', '.join(missing) + ' is not there' if missing else 'the recording device was not built')
+
+
+def compiles(target, folders, kernels=None):
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        bad = compilers.report(target, captured(device))
+        bad = compilers.report(target, folders, kernels)
     check(not bad, said.getvalue())
 
 
 def test_amd():
-    compiles('amd:gfx90a', 'amd-mi210', compilers.CLANG, os.path.join(compilers.ROCM, 'ocml.bc'))
+    needs(compilers.CLANG, os.path.join(compilers.ROCM, 'ocml.bc'))
+    compiles('amd:gfx90a', captured('amd-mi210'))
 
 
 def test_nvidia():
-    compiles('nvidia:sm_90', 'nvidia-h100', compilers.CLANG, compilers.PTXAS,
-             os.path.join(compilers.LIBCLC, 'nvptx64--nvidiacl.bc'))
+    needs(compilers.CLANG, compilers.PTXAS, os.path.join(compilers.LIBCLC, 'nvptx64--nvidiacl.bc'))
+    compiles('nvidia:sm_90', captured('nvidia-h100'))
+
+
+def test_vectors_are_one_access_on_nvidia():
+    """Of a pointer to single values that compiler makes an access for each."""
+    needs(compilers.CLANG, os.path.join(compilers.LIBCLC, 'nvptx64--nvidiacl.bc'))
+    found = {'apply', 'input_gradient', 'relu_backward'}  # batch norm and activations
+    for program in compilers.programs_of([capture('nvidia-h100', 'smallcnn', 'bn')]):
+        if not found & set(program.launched) or '-DVEC=4' not in program.options:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            source = os.path.join(folder, 'in.cl')
+            with open(source, 'w') as file:
+                file.write(program.text)
+            with open(compilers.ptx_of(source, program.options, 'sm_90', folder)) as file:
+                text = file.read()
+        for kernel in found & set(program.launched):
+            body = re.search(r'\.entry %s\(.*?^}' % kernel, text, re.S | re.M)[0]
+            check(re.search(r'ld\.global\S*\.v4', body) and re.search(r'st\.global\S*\.v4', body),
+                  '%s reads or writes no vectors' % kernel)
+            found.remove(kernel)
+    check(len(found) < 2, 'not launched: %s' % found)
 
 
 def test_intel():
-    compiles('intel:dg2-g10', 'intel-a770', compilers.OCLOC)
+    needs(compilers.OCLOC)
+    compiles('intel:dg2-g10', captured('intel-a770'))
+
+
+def test_lanes_on_intel():
+    """Of kernels that had 8, or private memory, and that smallcnn does not have."""
+    needs(compilers.OCLOC)
+    runs = (('cct-2', 'nd'), ('mobilenetv2', 'nd'), ('resnet18', 'nd', 'fp16'))
+    kernels = {'dropout', 'others', 'covariance_depthwise', 'gather_samples', 'scatter_samples'}
+    compiles('intel:dg2-g10', [capture('intel-a770', *run) for run in runs[:2]], kernels - {'gather_samples'})
+    compiles('intel:tgllp', [capture('intel-irisxe', *run) for run in runs], kernels)
 
 
 if __name__ == '__main__':
