@@ -141,11 +141,11 @@ def diffused_back(unet, seed, images, classes):
     return x / 2 + 0.5
 
 
-def exported(net, name, *options):
+def exported(net, name, *options, encoder=False):
     """A session of what a network exports; by the program where there are options."""
     path = os.path.join(HOME, name)
     try:
-        net.export(path + '.onnx')
+        net.export(path + '.onnx', encoder=encoder)
     except blanch.UsageError as error:
         if 'protobuf-c' in str(error):
             raise Skip('the library does not write ONNX')
@@ -175,6 +175,8 @@ def test_an_exported_decoder_makes_the_same_images():
             check(np.abs(narrow.run(None, {'latent': given})[0] - made).max() < 0.02)
             encoder = exported(net, 'encoder', '--encoder')
             gaussian, = encoder.run(None, {'images': images})
+            own = exported(net, 'own-encoder', encoder=True)
+            check((own.run(None, {'images': images})[0] == gaussian).all())
             mean, log_variance = gaussian[:, :32], gaussian[:, 32:]
             decoded, = decoder.run(None, {'latent': np.ascontiguousarray(mean)})
             crossed = -np.where(images > 0, np.log(decoded), np.log1p(-decoded.astype(np.float64))).sum((1, 2, 3))
