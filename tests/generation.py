@@ -178,6 +178,9 @@ def test_a_wrong_file_is_refused():
         node(n, 'loss').update(inputs=['skip', 'x', 'gaussian_divergence_16'])))
     wrong('vae', ["'relu_2'", 'loss'], lambda n: node(n, 'relu_2').update(op='mean_squared_error', inputs=['x', 'x']))
     wrong('ddpm-unet', ["'loss'", "'diffuse_0:1'"], lambda n: node(n, 'loss').update(inputs=['conv_out', 'x']))
+    wrong('vae', ["'gaussian_sample_8'", 'first output of a node'], lambda n: node(n, 'gaussian_sample_8').update(
+        inputs=['x']))
+    wrong('ddpm-unet', ["'silu_3'", "'labels'"], lambda n: node(n, 'silu_3').update(inputs=['labels']))
     wrong('ddpm-unet', ['"deviation"'], lambda n: n.update(deviation=0))
 
 

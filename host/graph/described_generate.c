@@ -32,6 +32,8 @@ static int check_loss(const struct described *d) {
     const struct row *loss = &d->row[d->rows - 1], *source = &d->row[d->source];
     if (loss->inputs < 2 || loss->in[0].row <= 0 || loss->in[0].output)
         return bl_fail(BLANCH_EINPUT, "node '%s': its first input is not the first output of a node", loss->id);
+    if (source->inputs < 1 || (is_op(source, "gaussian_sample") && (source->in[0].row <= 0 || source->in[0].output)))
+        return bl_fail(BLANCH_EINPUT, "node '%s': its input is not the first output of a node", source->id);
     if (is_op(source, "diffuse")) {
         if (!takes(source, 0, 0, 0))
             return bl_fail(BLANCH_EINPUT, "node '%s': what it diffuses is not the image itself", source->id);

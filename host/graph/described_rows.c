@@ -119,6 +119,11 @@ static int link_before(const struct described *d, struct row *row, int at) {
     return 0;
 }
 
+static bool is_labels(const struct described *d, const struct row *row, const cJSON *id) {
+    return d->description->generates && row->op == bl_op_find("embedding") && cJSON_IsString(id) &&
+           !strcmp(id->valuestring, "labels");
+}
+
 static int read_inputs(const struct described *d, struct row *row, int at) {
     const cJSON *inputs = bl_described_item(row->json, "inputs"), *id;
     const int count = cJSON_GetArraySize(inputs), most = row->op == bl_op_find("cat") ? MOST_INPUTS : BL_MAX_INPUTS;
@@ -130,7 +135,7 @@ static int read_inputs(const struct described *d, struct row *row, int at) {
     cJSON_ArrayForEach(id, inputs) {
         struct link *link = &row->in[row->inputs++];
         link->row = cJSON_IsString(id) ? find_row(d, id->valuestring, at, &link->output) : -1;
-        if (link->row < 0 && d->description->generates && cJSON_IsString(id) && !strcmp(id->valuestring, "labels"))
+        if (link->row < 0 && is_labels(d, row, id))
             link->row = BL_LABELS;
         else if (link->row < 0)
             return bl_fail(BLANCH_EINPUT, "node '%s': no node before it is called '%s'", row->id,
