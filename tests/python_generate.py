@@ -82,6 +82,22 @@ def test_an_autoencoder_learns_images_alone():
         raises(blanch.UsageError, 'cannot be trained', net.step, images[:16])
 
 
+def test_a_changed_description_learns_and_samples():
+    described = blanch.Model('vae').json()
+    with network(described) as read, network() as named:
+        losses = [net.fit(squares(), 2, quiet=True).epochs[-1]['train_loss'] for net in (read, named)]
+        check(losses[0] == losses[1], losses)
+        check((read.sample(2, seed=1) == named.sample(2, seed=1)).all())
+    for key in 'parameters', 'buffers', 'trainable':
+        del described[key]
+    for node in described['graph']:
+        node.pop('out')
+        node.update(op='silu') if node['op'] == 'relu' else None
+    with network(described, norm='nd') as net:
+        net.fit(squares(), 1, quiet=True)
+        check(net.sample(2).shape == (2, 1, 28, 28))
+
+
 def test_a_diffusion_is_told_classes():
     images = 2 * squares() - 1
     classes = np.arange(len(images)) % 10
