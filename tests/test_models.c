@@ -41,6 +41,11 @@ static int row_of(const struct match *m, const char *id) {
     return -1;
 }
 
+/* Its description is of what learns, as its parts follow from that. */
+static bool generates(const struct blanch_model *model) {
+    return model->task == BL_GENERATE;
+}
+
 static struct bl_graph *build(const char *name, enum blanch_norm norm, bool inference) {
     struct bl_network_options options = {.model = name, .norm = norm, .batch = 2, .inference = inference};
     const struct blanch_model *model = bl_model_find(name);
@@ -99,12 +104,22 @@ static void check_cat(const struct match *m, int row, const struct bl_node *node
         fail_msg("%s: %s joins other channels than the table's", m->what, node->name);
 }
 
+/* Of a node's id, a colon and the number of an output, or the labels, too. */
+static const struct blanch_tensor *value_of(const struct match *m, const char *id) {
+    const char *colon = strrchr(id, ':');
+    char maker[128];
+    if (!strcmp(id, "labels")) return bl_graph_labels(m->graph);
+    if (!colon) return m->value[row_of(m, id)];
+    snprintf(maker, sizeof maker, "%.*s", (int)(colon - id), id);
+    return bl_graph_producer(m->graph, m->value[row_of(m, maker)])->out[atoi(colon + 1)];
+}
+
 static void check_inputs(const struct match *m, int row, const struct bl_node *node) {
     const cJSON *id;
     int k = 0;
     if (!strcmp(node->op->name, "cat")) return check_cat(m, row, node);
     cJSON_ArrayForEach(id, get(m->row[row], "inputs")) {
-        if (k >= node->inputs || node->in[k] != m->value[row_of(m, id->valuestring)])
+        if (k >= node->inputs || node->in[k] != value_of(m, id->valuestring))
             fail_msg("%s: input %d of %s is not the table's", m->what, k, node->name);
         k++;
     }
@@ -208,11 +223,6 @@ static void check_same(const char *name, enum blanch_norm norm, const struct bl_
     cJSON_Delete(json), cJSON_Delete(other);
 }
 
-/* Its description is of what learns, as its parts follow from that. */
-static bool generates(const struct blanch_model *model) {
-    return model->task == BL_GENERATE;
-}
-
 /* A graph's description as text, and back. */
 static struct blanch_model *reread(const char *name, const struct bl_graph *graph) {
     struct blanch_model *model;
@@ -235,7 +245,7 @@ static void check_table(struct match *m, const char *name) {
     struct blanch_model *model;
     if (bl_model_from_document(&model, m->what, m->json)) fail_msg("%s", blanch_error_message());
     m->json = NULL; // the model's
-    struct bl_graph *graph = build_model(model, BLANCH_OWN, true);
+    struct bl_graph *graph = build_model(model, BLANCH_OWN, !generates(model));
     check_same(name, model->nd ? BLANCH_ND : BLANCH_BN, m->graph, graph, false);
     bl_model_free(model);
     model = reread(name, graph); // of names that several nodes have, too
@@ -253,7 +263,7 @@ static void test_network(void **state) {
     assert_non_null(m);
     m->what = what;
     if (bl_json_read(path, &m->json)) fail_msg("%s", blanch_error_message());
-    m->graph = build(name, strcmp(norm, "nd") ? BLANCH_BN : BLANCH_ND, true);
+    m->graph = build(name, strcmp(norm, "nd") ? BLANCH_BN : BLANCH_ND, !generates(bl_model_find(name)));
     check_params(m, "parameters", true);
     check_params(m, "buffers", false);
     assert_int_equal(bl_graph_trainable(m->graph), get(m->json, "trainable")->valuedouble);
@@ -451,7 +461,11 @@ static const char *const networks[] = {"vgg11",
                                        "mobilenetv2-imagenet",
                                        "cct-2",
                                        "vit-tiny",
-                                       "convnext-tiny"};
+                                       "convnext-tiny",
+                                       "unet",
+                                       "deeplabv3-resnet50",
+                                       "vae",
+                                       "ddpm-unet"};
 
 int main(void) {
     static struct CMUnitTest tests[2 * BL_COUNT(networks) + 6];
