@@ -76,8 +76,9 @@ int bl_model_build(struct bl_graph *graph, const struct blanch_model *model, con
     bl_graph_store_as(graph, (enum bl_type)options->precision);
     b.image[0] = or_else(options->channels, model->channels);
     b.image[1] = or_else(options->height, model->size), b.image[2] = or_else(options->width, bl_model_width(model));
+    const int high = or_else(model->latent_size[0], 1), wide = or_else(model->latent_size[1], 1);
     struct blanch_tensor *x = b.samples && model->latent && !b.encodes
-                                  ? bl_graph_input(graph, model->latent, 1, 1)
+                                  ? bl_graph_input(graph, model->latent / (high * wide), high, wide)
                                   : bl_graph_input(graph, b.image[0], b.image[1], b.image[2]);
     struct blanch_tensor *logits = model->define(&b, x, model->variant);
     if (options->inference || !logits || model->task == BL_GENERATE)

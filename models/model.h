@@ -47,6 +47,7 @@ struct blanch_model {
     enum bl_task task;
     float mean, deviation;
     int latent;                               // values of the noise that an image is made of; 0: an image of them
+    int latent_size[2];                       // height and width of what has them; 0: 1
     bool encoder;                             // it has one
     const struct bl_diffuse_attrs *diffusion; // which it is made of step by step; NULL: at once
 

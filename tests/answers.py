@@ -130,6 +130,24 @@ def test_network_of_a_file():
     check(json.loads(alone.stdout)['images'] == by_run, alone.stdout)
 
 
+def test_an_auxiliary_classifier_is_passed_over():
+    """torchvision's, which serves training alone; what else is not the network's is refused."""
+    picture, weights = os.path.join(pictures(), 'test', 'red', '00.png'), os.path.join(trained(), 'last.safetensors')
+    with open(weights, 'rb') as f:
+        header = json.loads(f.read(struct.unpack('<Q', f.read(8))[0]))
+        data = f.read()
+    for name in 'aux_classifier.4.bias', 'aux.bias':
+        more = {name: {'dtype': 'F32', 'shape': [1], 'data_offsets': [len(data), len(data) + 4]}}
+        text = json.dumps({**header, **more}).encode()
+        text += b' ' * (-len(text) % 8)
+        with open(path(name + '.safetensors'), 'wb') as f:
+            f.write(struct.pack('<Q', len(text)) + text + data + bytes(4))
+    alone = run('predict', picture, '--weights', path('aux_classifier.4.bias.safetensors'), '--json')
+    check(json.loads(alone.stdout)['images'] ==
+          json.loads(run('predict', picture, '--weights', weights, '--json').stdout)['images'], alone.stdout)
+    refused('predict', picture, '--weights', path('aux.bias.safetensors'), words=['1 unexpected', 'aux.bias'])
+
+
 def test_weights_that_say_nothing():
     """As PyTorch saves them: the network has to be named."""
     picture = os.path.join(pictures(), 'test', 'red', '00.png')

@@ -444,6 +444,8 @@ static void test_null(struct blanch_device *device) {
     WRONG(blanch_network_export(NULL, "x.onnx"));
     WRONG(blanch_network_export(network, NULL));
     WRONG(blanch_network_export(network, "x.pt"));
+    WRONG(blanch_network_export_encoder(NULL, "x.onnx"));
+    WRONG(blanch_network_export_encoder(network, "x.safetensors")); // it has none
     WRONG(blanch_network_init(network, NULL, NULL));
     WRONG(blanch_network_save_state(network, NULL));
     WRONG(blanch_network_load_state(NULL, "x"));

@@ -50,6 +50,15 @@ def contents(name):
         return f.read()
 
 
+def tensors(name):
+    """Shape and bytes by name."""
+    data = contents(name)
+    size = struct.unpack('<Q', data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    header.pop('__metadata__', None)
+    return {key: (value['shape'], data[8 + size:][slice(*value['data_offsets'])]) for key, value in header.items()}
+
+
 def pixels(name):
     """Of a PNG of grey: its width, height and bytes."""
     data, at, packed = contents(name), 8, b''
@@ -86,6 +95,93 @@ def test_a_resumed_run_has_the_bits_of_one_that_was_not():
     parts = train('parts', *how, '--steps', 3)
     run('train', '--resume', '--out', parts, '--steps', 6, '--no-tune')
     check(contents(whole + '/last.safetensors') == contents(parts + '/last.safetensors'))
+
+
+def definition(model, norm):
+    return json.loads(run('models', model, '--norm', norm, '--json').stdout)
+
+
+def written(name, network):
+    with open(path(name), 'w') as f:
+        json.dump(network, f)
+    return path(name)
+
+
+def node(network, name):
+    return next(row for row in network['graph'] if row['id'] == name)
+
+
+def test_a_file_of_the_network_is_the_network():
+    """Weights and pictures have the same bits, whether named or read; the rule of ND makes the named form too."""
+    for model, norm in (('vae', 'own'), ('vae', 'nd'), ('ddpm-unet', 'own')):
+        how = ('--norm', norm, '--steps', 2, '--batch', 2, '--val-split', '1%')
+        named = train('%s-%s-named' % (model, norm), '--model', model, *how)
+        file = written(model + '.json', definition(model, 'bn'))
+        read = train('%s-%s-read' % (model, norm), '--model', file, *how)
+        os.remove(file)                                          # the run has its own
+        weights = [tensors(folder + '/last.safetensors') for folder in (named, read)]
+        check(weights[0] == weights[1], '%s-%s: the weights differ' % (model, norm))
+        if model == 'vae':
+            for folder in (named, read):
+                run('sample', '--run', folder, '--count', 4, '--out', path('read.png'))
+                check(pixels(path('read.png'))[2] == pixels_of(named), folder)
+
+
+def pixels_of(folder):
+    run('sample', '--run', folder, '--count', 4, '--out', path('named.png'))
+    return pixels(path('named.png'))[2]
+
+
+def test_a_changed_file_trains_samples_and_is_exported():
+    """A wider decoder, whose latent is one of pixels; a diffusion of fewer steps."""
+    vae = {'input': [1, 28, 28], 'graph': [
+        {'op': 'conv2d', 'id': 'enc', 'attrs': {'out_channels': 8, 'kernel': 3, 'stride': 4, 'padding': 1}},
+        {'op': 'batchnorm2d', 'id': 'enc_norm'}, {'op': 'silu', 'id': 'act'},
+        {'op': 'conv2d', 'id': 'gauss', 'attrs': {'out_channels': 4, 'kernel': 1}},
+        {'op': 'gaussian_sample', 'id': 'z'},
+        {'op': 'embedding', 'id': 'told', 'inputs': ['labels'], 'attrs': {'count': 4, 'channels': 2}},
+        {'op': 'shift', 'id': 'shifted', 'inputs': ['z', 'told']},
+        {'op': 'conv_transpose2d', 'id': 'dec', 'attrs': {'out_channels': 1, 'kernel': 4, 'stride': 4}},
+        {'op': 'gaussian_divergence', 'id': 'far', 'inputs': ['gauss']},
+        {'op': 'binary_cross_entropy', 'inputs': ['dec', 'input', 'far'], 'attrs': {'sum': True}}]}
+    for norm in ('own', 'nd', 'none'):
+        folder = train('changed-' + norm, '--model', written('changed.json', vae), '--norm', norm, '--steps', 3)
+        run('sample', '--run', folder, '--count', 4, '--out', path('changed.png'))
+        check(pixels(path('changed.png'))[:2] == (58, 58), pixels(path('changed.png'))[:2])
+        run('sample', '--run', folder, '--count', 1, '--class', 2, '--out', path('changed.png'))
+        for part in ((), ('--encoder',)):
+            run('export', '--run', folder, '--safetensors', path('changed.safetensors'), *part)
+    colours = train('changed-colours', '--data', 'synthetic:3x28x28:7', '--model', path('changed.json'), '--norm',
+                    'own', '--steps', 1)
+    check(tensors(colours + '/last.safetensors')['told.weight'][0] == [7, 2])
+    ddpm = definition('ddpm-unet', 'bn')
+    node(ddpm, 'diffuse_0')['attrs'].update(steps=4, last=0.9)
+    folder = train('changed-ddpm', '--model', written('ddpm.json', ddpm), '--norm', 'own', '--steps', 1, '--batch', 2,
+                   '--val-split', '1%')
+    run('sample', '--run', folder, '--count', 2, '--out', path('ddpm.png'))
+
+
+def test_a_wrong_file_is_refused():
+    def wrong(model, words, change):
+        network = definition(model, 'bn')
+        for key in ('parameters', 'buffers', 'trainable'):
+            del network[key]
+        change(network)
+        refused(words, 'models', written('wrong.json', network))
+    skip = {'id': 'skip', 'op': 'shift', 'inputs': ['decoder.6', 'far'], 'out': [1, 28, 28]}
+    wrong('vae', ["'loss'", 'gaussian_sample or a diffuse'], lambda n: node(n, 'gaussian_sample_8').update(
+        op='slice_channels', attrs={'begin': 32}))
+    wrong('vae', ["'loss'", 'of the image'], lambda n: node(n, 'loss').update(op='mean_squared_error'))
+    wrong('vae', ['no loss of images'], lambda n: n['graph'].pop())
+    wrong('vae', ["'encoder.0'", 'takes the image'], lambda n: (
+        n['graph'].insert(-1, dict(skip, inputs=['decoder.6', 'gaussian_divergence_16'])),
+        node(n, 'loss').update(inputs=['skip', 'x', 'gaussian_divergence_16'])))
+    wrong('vae', ["'relu_2'", 'loss'], lambda n: node(n, 'relu_2').update(op='mean_squared_error', inputs=['x', 'x']))
+    wrong('ddpm-unet', ["'loss'", "'diffuse_0:1'"], lambda n: node(n, 'loss').update(inputs=['conv_out', 'x']))
+    wrong('vae', ["'gaussian_sample_8'", 'first output of a node'], lambda n: node(n, 'gaussian_sample_8').update(
+        inputs=['x']))
+    wrong('ddpm-unet', ["'silu_3'", "'labels'"], lambda n: node(n, 'silu_3').update(inputs=['labels']))
+    wrong('ddpm-unet', ['"deviation"'], lambda n: n.update(deviation=0))
 
 
 def test_layers_agree_with_plain_c():

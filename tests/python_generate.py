@@ -82,6 +82,22 @@ def test_an_autoencoder_learns_images_alone():
         raises(blanch.UsageError, 'cannot be trained', net.step, images[:16])
 
 
+def test_a_changed_description_learns_and_samples():
+    described = blanch.Model('vae').json()
+    with network(described) as read, network() as named:
+        losses = [net.fit(squares(), 2, quiet=True).epochs[-1]['train_loss'] for net in (read, named)]
+        check(losses[0] == losses[1], losses)
+        check((read.sample(2, seed=1) == named.sample(2, seed=1)).all())
+    for key in 'parameters', 'buffers', 'trainable':
+        del described[key]
+    for node in described['graph']:
+        node.pop('out')
+        node.update(op='silu') if node['op'] == 'relu' else None
+    with network(described, norm='nd') as net:
+        net.fit(squares(), 1, quiet=True)
+        check(net.sample(2).shape == (2, 1, 28, 28))
+
+
 def test_a_diffusion_is_told_classes():
     images = 2 * squares() - 1
     classes = np.arange(len(images)) % 10
@@ -141,11 +157,11 @@ def diffused_back(unet, seed, images, classes):
     return x / 2 + 0.5
 
 
-def exported(net, name, *options):
+def exported(net, name, *options, encoder=False):
     """A session of what a network exports; by the program where there are options."""
     path = os.path.join(HOME, name)
     try:
-        net.export(path + '.onnx')
+        net.export(path + '.onnx', encoder=encoder)
     except blanch.UsageError as error:
         if 'protobuf-c' in str(error):
             raise Skip('the library does not write ONNX')
@@ -175,6 +191,8 @@ def test_an_exported_decoder_makes_the_same_images():
             check(np.abs(narrow.run(None, {'latent': given})[0] - made).max() < 0.02)
             encoder = exported(net, 'encoder', '--encoder')
             gaussian, = encoder.run(None, {'images': images})
+            own = exported(net, 'own-encoder', encoder=True)
+            check((own.run(None, {'images': images})[0] == gaussian).all())
             mean, log_variance = gaussian[:, :32], gaussian[:, 32:]
             decoded, = decoder.run(None, {'latent': np.ascontiguousarray(mean)})
             crossed = -np.where(images > 0, np.log(decoded), np.log1p(-decoded.astype(np.float64))).sum((1, 2, 3))

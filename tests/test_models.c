@@ -41,6 +41,11 @@ static int row_of(const struct match *m, const char *id) {
     return -1;
 }
 
+/* Its description is of what learns, as its parts follow from that. */
+static bool generates(const struct blanch_model *model) {
+    return model->task == BL_GENERATE;
+}
+
 static struct bl_graph *build(const char *name, enum blanch_norm norm, bool inference) {
     struct bl_network_options options = {.model = name, .norm = norm, .batch = 2, .inference = inference};
     const struct blanch_model *model = bl_model_find(name);
@@ -99,12 +104,22 @@ static void check_cat(const struct match *m, int row, const struct bl_node *node
         fail_msg("%s: %s joins other channels than the table's", m->what, node->name);
 }
 
+/* Of a node's id, a colon and the number of an output, or the labels, too. */
+static const struct blanch_tensor *value_of(const struct match *m, const char *id) {
+    const char *colon = strrchr(id, ':');
+    char maker[128];
+    if (!strcmp(id, "labels")) return bl_graph_labels(m->graph);
+    if (!colon) return m->value[row_of(m, id)];
+    snprintf(maker, sizeof maker, "%.*s", (int)(colon - id), id);
+    return bl_graph_producer(m->graph, m->value[row_of(m, maker)])->out[atoi(colon + 1)];
+}
+
 static void check_inputs(const struct match *m, int row, const struct bl_node *node) {
     const cJSON *id;
     int k = 0;
     if (!strcmp(node->op->name, "cat")) return check_cat(m, row, node);
     cJSON_ArrayForEach(id, get(m->row[row], "inputs")) {
-        if (k >= node->inputs || node->in[k] != m->value[row_of(m, id->valuestring)])
+        if (k >= node->inputs || node->in[k] != value_of(m, id->valuestring))
             fail_msg("%s: input %d of %s is not the table's", m->what, k, node->name);
         k++;
     }
@@ -214,6 +229,7 @@ static struct blanch_model *reread(const char *name, const struct bl_graph *grap
     cJSON *json;
     char *text = described(graph, &json);
     const int block_fc = bl_model_find(name)->block_fc;
+    if (generates(bl_model_find(name))) cJSON_AddNumberToObject(json, "num_classes", bl_model_find(name)->classes);
     cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "nd"), "block_fc", block_fc);
     if (bl_model_from_document(&model, name, json)) fail_msg("%s", blanch_error_message());
     assert_int_equal(model->classes, bl_model_find(name)->classes);
@@ -229,7 +245,7 @@ static void check_table(struct match *m, const char *name) {
     struct blanch_model *model;
     if (bl_model_from_document(&model, m->what, m->json)) fail_msg("%s", blanch_error_message());
     m->json = NULL; // the model's
-    struct bl_graph *graph = build_model(model, BLANCH_OWN, true);
+    struct bl_graph *graph = build_model(model, BLANCH_OWN, !generates(model));
     check_same(name, model->nd ? BLANCH_ND : BLANCH_BN, m->graph, graph, false);
     bl_model_free(model);
     model = reread(name, graph); // of names that several nodes have, too
@@ -247,7 +263,7 @@ static void test_network(void **state) {
     assert_non_null(m);
     m->what = what;
     if (bl_json_read(path, &m->json)) fail_msg("%s", blanch_error_message());
-    m->graph = build(name, strcmp(norm, "nd") ? BLANCH_BN : BLANCH_ND, true);
+    m->graph = build(name, strcmp(norm, "nd") ? BLANCH_BN : BLANCH_ND, !generates(bl_model_find(name)));
     check_params(m, "parameters", true);
     check_params(m, "buffers", false);
     assert_int_equal(bl_graph_trainable(m->graph), get(m->json, "trainable")->valuedouble);
@@ -273,28 +289,67 @@ static void test_none(void **state) {
     }
 }
 
-/* A description is of logits. */
-static bool can_be_described(const struct blanch_model *model) {
-    return model->task != BL_GENERATE;
+static const struct bl_node *next_running(const struct bl_graph *graph, int *at) {
+    while (*at < bl_graph_nodes(graph) && bl_graph_node(graph, *at)->idle) ++*at;
+    return *at < bl_graph_nodes(graph) ? bl_graph_node(graph, (*at)++) : NULL;
+}
+
+static void check_running(const char *name, const struct bl_graph *want, const struct bl_graph *got) {
+    const struct bl_node *a, *b;
+    int i = 0, k = 0;
+    do {
+        a = next_running(want, &i), b = next_running(got, &k);
+        if ((a ? a->op : NULL) != (b ? b->op : NULL))
+            fail_msg("%s: a part runs %s, not %s", name, b ? b->name : "no more", a ? a->name : "no more");
+    } while (a);
+}
+
+static void check_params_of(const struct bl_graph *want, const struct bl_graph *got) {
+    assert_int_equal(bl_graph_params(want), bl_graph_params(got));
+    for (int i = 0; i < bl_graph_params(want); i++)
+        assert_string_equal(bl_graph_param(want, i)->name, bl_graph_param(got, i)->name);
+}
+
+/* What makes images, and what encodes them, runs the operations of the definition's own, and has the parameters of the
+ * whole. */
+static void check_parts(const char *name, enum blanch_norm norm, const struct blanch_model *model) {
+    struct bl_graph *whole = build(name, norm, false);
+    for (int encodes = 0; encodes <= model->encoder; encodes++) {
+        struct bl_network_options options = {.norm = norm, .batch = 2, .inference = true, .encodes = encodes};
+        struct bl_graph *part[2] = {NULL, NULL};
+        for (int i = 0; i < 2; i++) {
+            if (i) options.norm = BLANCH_OWN;
+            if (bl_graph_create(&part[i], NULL, 2, true) ||
+                bl_model_build(part[i], i ? model : bl_model_find(name), &options) || bl_graph_finish(part[i], 1))
+                fail_msg("%s-%s: %s", name, bl_norm_name(norm), blanch_error_message());
+        }
+        check_running(name, part[0], part[1]);
+        check_params_of(whole, part[1]);
+        bl_graph_free(part[0]), bl_graph_free(part[1]);
+    }
+    bl_graph_free(whole);
 }
 
 /* A description makes the same network again: the same description, and the same parameters in the same order. */
 static void check_round_trip(const char *name, enum blanch_norm norm) {
-    struct bl_graph *graph = build(name, norm, true);
+    const bool inference = !generates(bl_model_find(name));
+    struct bl_graph *graph = build(name, norm, inference);
     struct blanch_model *model = reread(name, graph);
-    struct bl_graph *again = build_model(model, BLANCH_OWN, true);
+    struct bl_graph *again = build_model(model, BLANCH_OWN, inference);
     check_same(name, norm, graph, again, true);
     bl_graph_free(graph);
     bl_graph_free(again);
+    if (!inference) check_parts(name, norm, model);
     bl_model_free(model);
 }
 
 /* The description of the batch norm form becomes, by the rule, what the definition gives under network deconvolution.
  */
 static void check_rule(const char *name, enum blanch_norm norm) {
-    struct bl_graph *bn = build(name, BLANCH_BN, true), *want = build(name, norm, true);
+    const bool inference = !generates(bl_model_find(name));
+    struct bl_graph *bn = build(name, BLANCH_BN, inference), *want = build(name, norm, inference);
     struct blanch_model *model = reread(name, bn);
-    struct bl_graph *got = build_model(model, norm, true);
+    struct bl_graph *got = build_model(model, norm, inference);
     check_same(name, norm, want, got, false);
     bl_graph_free(bn), bl_graph_free(want), bl_graph_free(got);
     bl_model_free(model);
@@ -318,9 +373,10 @@ static void check_fused(const char *name, enum blanch_norm norm) {
 
 static void test_round_trips(void **state) {
     for (int i = 0; bl_model_list[i]; i++)
-        if (can_be_described(bl_model_list[i]))
-            for (enum blanch_norm norm = BLANCH_BN; norm <= BLANCH_NONE; norm++)
-                check_round_trip(bl_model_list[i]->name, norm), check_fused(bl_model_list[i]->name, norm);
+        for (enum blanch_norm norm = BLANCH_BN; norm <= BLANCH_NONE; norm++) {
+            check_round_trip(bl_model_list[i]->name, norm);
+            if (!generates(bl_model_list[i])) check_fused(bl_model_list[i]->name, norm);
+        }
 }
 
 /* What makes images has the state dict of what learns to, in the same order, and takes no labels' loss. */
@@ -349,8 +405,7 @@ static void test_generators(void **state) {
 }
 
 static void test_rule(void **state) {
-    for (int i = 0; bl_model_list[i]; i++)
-        if (can_be_described(bl_model_list[i])) check_rule(bl_model_list[i]->name, BLANCH_ND);
+    for (int i = 0; bl_model_list[i]; i++) check_rule(bl_model_list[i]->name, BLANCH_ND);
 }
 
 /* Options replace the defaults, not a network's exceptions; other classes change the last layer alone. */
@@ -406,7 +461,11 @@ static const char *const networks[] = {"vgg11",
                                        "mobilenetv2-imagenet",
                                        "cct-2",
                                        "vit-tiny",
-                                       "convnext-tiny"};
+                                       "convnext-tiny",
+                                       "unet",
+                                       "deeplabv3-resnet50",
+                                       "vae",
+                                       "ddpm-unet"};
 
 int main(void) {
     static struct CMUnitTest tests[2 * BL_COUNT(networks) + 6];

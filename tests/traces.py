@@ -33,8 +33,9 @@ def need_pytorch():
 
 
 def networks(names):
-    if names == ['--all']:
-        return sorted(os.path.basename(p)[:-5] for p in glob.glob(os.path.join(REFERENCE, 'architectures', '*.json')))
+    if names == ['--all']:                  # but those whose noise is a device's own
+        found = sorted(os.path.basename(p)[:-5] for p in glob.glob(os.path.join(REFERENCE, 'architectures', '*.json')))
+        return [name for name in found if not name.startswith(('vae-', 'ddpm-'))]
     return names or QUICK
 
 

@@ -107,7 +107,6 @@ static int show_json(const struct blanch_model *model, const struct bl_network_o
                      const struct bl_common *common) {
     cJSON *json = bl_document("model", NULL, bl_options_json(common->options));
     cJSON_AddStringToObject(json, "model", model->name);
-    if (model->task == BL_GENERATE) cJSON_AddStringToObject(json, "task", "generate"); // it is read by its name alone
     cJSON_AddStringToObject(json, "norm", bl_norm_name(options->norm));
     cJSON_AddStringToObject(json, "summary", model->summary);
     int code = bl_model_describe(model, options, json);

@@ -267,7 +267,7 @@ static bool is_of_pixels(const struct bl_conv_transpose_attrs *a) {
 struct blanch_tensor *bl_build_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                                 struct bl_conv_transpose_attrs attrs, const struct bl_nd_rule *rule) {
     if (!x || !is_named(b, "conv_transpose2d", name)) return NULL;
-    if (b->norm == BLANCH_NONE) attrs.bias = 1;
+    attrs.bias |= b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !rule->keep); // no norm that follows has one
     if (rule->keep || b->norm != BLANCH_ND || !is_of_pixels(&attrs))
         return add_plain(b, "conv_transpose2d", name, &attrs, x, rule);
     struct bl_nd_rule own = *rule;

@@ -166,7 +166,7 @@ const struct bl_node *bl_graph_maker(const struct bl_node *user, const struct bl
 }
 
 void bl_graph_id(const struct bl_node *node, char id[160]) {
-    bool taken = !strcmp(node->name, "x");
+    bool taken = !strcmp(node->name, "x") || !strcmp(node->name, "labels");
     for (int i = 0; i < node->index && !taken; i++) taken = !strcmp(bl_graph_node(node->graph, i)->name, node->name);
     snprintf(id, 160, taken ? "%.90s#%d" : "%s", node->name, node->index);
 }
@@ -174,7 +174,8 @@ void bl_graph_id(const struct bl_node *node, char id[160]) {
 /* Of an output other than the first: the node's id, a colon and its number. */
 static cJSON *input_id(const struct bl_node *user, const struct blanch_tensor *tensor) {
     const struct bl_node *maker = bl_graph_maker(user, tensor);
-    char id[160] = "x", of_output[180];
+    char id[160], of_output[180];
+    snprintf(id, sizeof id, tensor == bl_graph_labels(user->graph) ? "labels" : "x");
     if (maker) bl_graph_id(maker, id);
     for (int k = 1; maker && k < maker->outputs; k++)
         if (maker->out[k] == tensor) {
@@ -216,6 +217,11 @@ static cJSON *node_json(const struct bl_node *node) {
     return json;
 }
 
+/* The loss of logits, which training adds to a network; that of images is the definition's own. */
+static bool is_added(const struct bl_node *node) {
+    return node->op->role == BL_ROLE_LOSS && node->in[1]->type == BL_I32;
+}
+
 void bl_graph_describe(const struct bl_graph *graph, cJSON *json) {
     const struct blanch_tensor *x = bl_graph_in(graph);
     cJSON *nodes = cJSON_CreateArray(), *input = cJSON_CreateObject();
@@ -227,11 +233,12 @@ void bl_graph_describe(const struct bl_graph *graph, cJSON *json) {
     cJSON_AddItemToArray(nodes, input);
     for (int i = 0; i < bl_graph_nodes(graph); i++) {
         const struct bl_node *node = bl_graph_node(graph, i);
-        if (node->op->role == BL_ROLE_LOSS) continue;
+        if (is_added(node)) continue;
         cJSON_AddItemToArray(nodes, node_json(node));
         if (!node->idle) multiply_adds += node->multiply_adds;
     }
-    cJSON_AddNumberToObject(json, "num_classes", (double)bl_graph_out(graph)->c);
+    if (!bl_graph_has_loss(graph) || is_added(bl_graph_node(graph, bl_graph_nodes(graph) - 1)))
+        cJSON_AddNumberToObject(json, "num_classes", (double)bl_graph_out(graph)->c);
     cJSON_AddItemToObject(json, "input", shape_json(x));
     cJSON_AddNumberToObject(json, "trainable", (double)bl_graph_trainable(graph));
     cJSON_AddNumberToObject(json, "multiply_adds", multiply_adds);

@@ -6,7 +6,8 @@
 #include <cjson/cJSON.h>
 
 /* Adds num_classes, input, trainable, multiply_adds, parameters, buffers and graph to json: nodes in execution order,
- * without the loss. After bl_graph_finish, which orders the parameters. */
+ * without the loss of logits; of a network that ends in one of images all but num_classes. After bl_graph_finish, which
+ * orders the parameters. */
 void bl_graph_describe(const struct bl_graph *graph, cJSON *json);
 
 /* What files of the graph's parameters say of them: texts by key. The graph takes it over; NULL: nothing. */
@@ -20,15 +21,20 @@ struct bl_description {
     const cJSON *json; // outlives this
     const char *name;  // that errors of building begin with, likewise; NULL: none
     int classes;
-    int channels, height, width; // of the input
-    int block_fc;                // of deconvolution's rule, as struct blanch_builder has it
-    bool nd;                     // it has layers of network deconvolution, and is built as it says alone
+    int channels, height, width;       // of the input
+    int block_fc;                      // of deconvolution's rule, as struct blanch_builder has it
+    bool nd;                           // it has layers of network deconvolution, and is built as it says alone
+    bool generates;                    // it ends in a loss of images
+    float mean, deviation;             // of pixels from 0 to 1, which it then sees less the mean, by the deviation
+    int latent[3];                     // what it samples, channels, height and width; 0: nothing
+    struct bl_diffuse_attrs diffusion; // zero: it is none
 };
 /* Reads and checks all of it. BLANCH_EINPUT names the node, the attribute or the parameter that is wrong. */
 int bl_description_read(struct bl_description *description, const cJSON *json);
 /* Builds what was read behind x, with the builder's norm and settings of deconvolution; other channels, sizes or
  * classes than the description's go through to the layers that see them. What fails is the graph's error. Returns the
- * logits: the definition of a struct blanch_model whose variant is a description. */
+ * logits, or of one that generates its loss, what it makes or encodes: the definition of a struct blanch_model whose
+ * variant is a description. */
 struct blanch_tensor *bl_description_build(struct blanch_builder *b, struct blanch_tensor *x, const void *description);
 
 /* Fills attrs (op->attrs_size bytes, zeroed first). A key that the operation does not know, a missing one that it

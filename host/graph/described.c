@@ -20,15 +20,18 @@ static int *count_field(const struct bl_op *op, void *attrs, const char *const *
     return NULL;
 }
 static int *inputs_of(const struct bl_op *op, void *attrs) {
+    if (!strcmp(op->name, "embedding") || !strcmp(op->name, "number_embedding")) return NULL; // they say what comes out
     return count_field(op, attrs, (const char *const[]){"in_channels", "in_features", "channels", NULL});
 }
 static int *outputs_of(const struct bl_op *op, void *attrs) {
     return count_field(op, attrs, (const char *const[]){"out_channels", "out_features", NULL});
 }
 
-/* Back from the logits over what keeps its channels apart to the layer that makes them. */
+/* Back from the logits, or what the loss of images compares, over what keeps its channels apart to the layer that makes
+ * them. */
 static int find_head(const struct described *d) {
     int at = d->rows - 1;
+    if (d->description->generates) at = d->row[at].in[0].row;
     while (d->row[at].op && d->row[at].inputs == 1 && d->row[at].op->role != BL_ROLE_LAYER) {
         const struct bl_op *op = d->row[at].op;
         if (op->role == BL_ROLE_SHAPE && strcmp(op->name, "flatten")) break;
@@ -62,7 +65,8 @@ static void fit(const struct described *d, int at, const struct blanch_tensor *x
         struct bl_nd_attrs *nd = (void *)((char *)attrs + op->nd_offset);
         nd->block = nd->block == before ? *in : bl_build_block(nd->block, *in);
     }
-    if (out && at == d->head) *out = d->b->classes;
+    if (out && at == d->head) *out = d->description->generates ? d->b->image[0] : d->b->classes;
+    if (!strcmp(op->name, "embedding") && d->b->classes) ((struct bl_embedding_attrs *)attrs)->count = d->b->classes;
 }
 
 static int check_out(const struct described *d, const struct row *row) {
@@ -119,6 +123,7 @@ static int shared(const struct described *d, const struct row *other, struct bla
     const int whole = other->inputs;
     if (other->op != bl_op_find("cat") || whole < 2 || whole >= count) return 0;
     for (int i = 0; i < whole; i++) {
+        if (other->in[i].row < 0) return 0;
         const struct row *from = &d->row[other->in[i].row];
         const struct blanch_tensor *t = other->in[i].output ? from->node->out[other->in[i].output] : from->value;
         if (t != in[last ? count - whole + i : i]) return 0;
@@ -186,11 +191,21 @@ static struct blanch_tensor *build(const struct described *d, const struct row *
 
 /* --- building --------------------------------------------------------------------------------- */
 
+static struct blanch_tensor *labels_of(struct bl_graph *graph) {
+    struct blanch_tensor *labels = bl_graph_labels(graph);
+    return labels ? labels : bl_graph_input_labels(graph);
+}
+
 static int find_inputs(const struct described *d, const struct row *row, struct blanch_tensor **in) {
     for (int i = 0; i < row->inputs; i++) {
+        if (row->in[i].row < 0) {
+            if (!(in[i] = labels_of(d->b->graph))) return d->b->graph->error;
+            continue;
+        }
         const struct row *from = &d->row[row->in[i].row];
         const int output = row->in[i].output;
         in[i] = output ? NULL : from->value;
+        if (output == 2) in[i] = from->given;
         if (output && from->node && output < from->node->outputs) in[i] = from->node->out[output];
         if (!in[i]) return bl_fail(BLANCH_EINPUT, "node '%s': node '%s' has no output %d", row->id, from->id, output);
     }
@@ -225,7 +240,7 @@ static int add_row(struct described *d, int at) {
     if (graph->node_count > before) row->node = graph->nodes[graph->node_count - 1];
     for (size_t i = before; i < graph->node_count; i++) { // a layer may be more than one
         if (graph->nodes[i]->params) row->node = graph->nodes[i];
-        graph->nodes[i]->idle |= row->unused;
+        graph->nodes[i]->idle |= row->unused || (d->result && !row->needed);
     }
     code = check_name(d, row);
     return code ? code : check_out(d, row);
@@ -316,23 +331,47 @@ static int check_norm(const struct described *d) {
     return 0;
 }
 
-static int build_all(struct described *d, struct blanch_tensor *x, struct blanch_tensor **logits) {
-    int code = bl_described_rows(d), rank = 0;
-    if (!code) code = check_norm(d);
-    if (code) return code;
-    if (d->b->classes && d->b->classes != d->description->classes) d->head = find_head(d), d->fits = true;
+/* What is never run comes first: the last node gives what is wanted. */
+static int build_part(struct described *d, struct blanch_tensor *x) {
+    int code = bl_described_give(d, x);
+    for (int needed = 0; needed <= 1; needed++)
+        for (int i = 1; i < d->rows && !code; i++)
+            if (i != d->source && d->row[i].needed == needed && !d->row[i].left_out) code = add_row(d, i);
+    return code;
+}
+
+static int build_whole(struct described *d, struct blanch_tensor *x) {
     d->row[0].value = x;
-    code = d->row[0].json ? check_out(d, &d->row[0]) : 0;
+    int code = d->row[0].json ? check_out(d, &d->row[0]) : 0;
     for (int i = 1; i < d->rows && !code; i++) code = add_row(d, i);
+    return !code && d->source ? bl_described_parts(d) : code;
+}
+
+static int read_orders(struct described *d) {
+    int rank = 0, code = read_order(d, "parameters", true, &rank);
+    if (!code) code = read_order(d, "buffers", false, &rank);
+    for (int i = 1; i < d->rows && d->source; i++) // a part's nodes stand in another order than the whole's
+        if (d->row[i].node && !d->row[i].node->rank) d->row[i].node->rank = ++rank;
+    return code;
+}
+
+static int build_all(struct described *d, struct blanch_tensor *x, struct blanch_tensor **logits) {
+    int code = bl_described_rows(d);
+    if (!code) code = check_norm(d);
+    if (!code && d->description->generates) code = bl_described_part(d);
     if (code) return code;
-    *logits = d->row[d->rows - 1].value;
+    if (d->description->generates ? d->fits : d->b->classes && d->b->classes != d->description->classes)
+        d->head = find_head(d), d->fits = true;
+    code = d->result ? build_part(d, x) : build_whole(d, x);
+    if (code) return code;
+    const struct row *last = &d->row[d->result ? d->result : d->rows - 1];
+    *logits = last->value;
     const struct bl_graph *graph = d->b->graph;
     if (!graph->node_count || graph->nodes[graph->node_count - 1]->out[0] != *logits)
         return bl_fail(BLANCH_EINPUT, "node '%s': without batch norm the last node would not give the logits",
-                       d->row[d->rows - 1].id);
-    if ((code = check_classes(d, *logits))) return code;
-    code = read_order(d, "parameters", true, &rank);
-    return code ? code : read_order(d, "buffers", false, &rank);
+                       last->id);
+    if (!d->source && (code = check_classes(d, *logits))) return code;
+    return read_orders(d);
 }
 
 /* An operation's own error is the graph's already. */
@@ -349,7 +388,9 @@ struct blanch_tensor *bl_description_build(struct blanch_builder *b, struct blan
     struct described d = {.description = of, .b = b, .head = -1};
     struct blanch_tensor *logits = NULL;
     if (!x) return NULL;
-    d.fits = x->c != of->channels || x->h != of->height || x->w != of->width;
+    d.fits = of->generates ? b->image[0] != of->channels || b->image[1] != of->height || b->image[2] != of->width ||
+                                 b->classes != of->classes
+                           : x->c != of->channels || x->h != of->height || x->w != of->width;
     d.turned = !of->nd && b->norm != BLANCH_BN;
     int code = build_all(&d, x, &logits);
     bl_described_free(&d);
@@ -375,22 +416,64 @@ static int check_number(const cJSON *json, const char *key, int64_t is) {
     return bl_fail(BLANCH_EINPUT, "\"%s\" is not what the nodes have, %lld", key, (long long)is);
 }
 
-/* As it says, without a device. */
-static int try(struct bl_description *d) {
+static int check_logits(struct bl_description *d, const struct blanch_tensor *logits) {
+    if (logits->h * logits->w != 1 && (logits->h != d->height || logits->w != d->width))
+        return bl_fail(BLANCH_EINPUT, "the logits are %lld x %lld x %lld; they must be N x 1 x 1, or N x %d x %d",
+                       (long long)logits->c, (long long)logits->h, (long long)logits->w, d->height, d->width);
+    return check_number(d->json, "num_classes", d->classes = (int)logits->c);
+}
+
+/* Of a network that generates: it may be told of classes, and if not, there may be any number. */
+static int check_noise(struct bl_description *d, const struct bl_graph *graph) {
+    bl_described_noise(graph, d);
+    if (d->classes) return check_number(d->json, "num_classes", d->classes);
+    return d->classes = 1, read_count(d->json, "num_classes", 1 << 20, &d->classes);
+}
+
+/* As it says, without a device: all of it, or a part. */
+static int try(struct bl_description *d, bool part, bool encodes) {
     struct bl_graph *graph = NULL;
-    struct blanch_builder b = {.norm = d->nd ? BLANCH_ND : BLANCH_BN, .block = 64, .block_fc = d->block_fc};
+    struct blanch_builder b = {.norm = d->nd ? BLANCH_ND : BLANCH_BN,
+                               .block = 64,
+                               .block_fc = d->block_fc,
+                               .classes = part ? d->classes : 0,
+                               .image = {d->channels, d->height, d->width},
+                               .samples = part,
+                               .encodes = encodes};
     int code = bl_graph_create(&graph, NULL, 1, true);
     b.graph = graph;
-    struct blanch_tensor *x = code ? NULL : bl_graph_input(graph, d->channels, d->height, d->width);
+    const bool latent = part && !encodes && d->latent[0];
+    struct blanch_tensor *x = code     ? NULL
+                              : latent ? bl_graph_input(graph, d->latent[0], d->latent[1], d->latent[2])
+                                       : bl_graph_input(graph, d->channels, d->height, d->width);
     const struct blanch_tensor *logits = bl_description_build(&b, x, d);
     if (!code) code = bl_graph_finish(graph, 0);
-    if (!code && logits->h * logits->w != 1 && (logits->h != d->height || logits->w != d->width))
-        code = bl_fail(BLANCH_EINPUT, "the logits are %lld x %lld x %lld; they must be N x 1 x 1, or N x %d x %d",
-                       (long long)logits->c, (long long)logits->h, (long long)logits->w, d->height, d->width);
-    if (!code) code = check_number(d->json, "num_classes", d->classes = (int)logits->c);
-    if (!code) code = check_number(d->json, "trainable", bl_graph_trainable(graph));
+    if (!code && !part) code = d->generates ? check_noise(d, graph) : check_logits(d, logits);
+    if (!code && !part) code = check_number(d->json, "trainable", bl_graph_trainable(graph));
     bl_graph_free(graph);
     return code;
+}
+
+static int read_number(const cJSON *json, const char *key, double least, double most, float *value) {
+    const cJSON *number = item(json, key);
+    if (number && !(cJSON_IsNumber(number) && number->valuedouble >= least && number->valuedouble <= most))
+        return bl_fail(BLANCH_EINPUT, "\"%s\" is not a number from %g to %g", key, least, most);
+    if (number) *value = (float)number->valuedouble;
+    return 0;
+}
+
+/* It ends in a loss of images. */
+static int read_task(struct bl_description *d) {
+    const cJSON *nodes = item(d->json, "graph");
+    const cJSON *last = cJSON_IsArray(nodes) ? cJSON_GetArrayItem(nodes, cJSON_GetArraySize(nodes) - 1) : NULL;
+    const char *name = cJSON_GetStringValue(item(last, "op")), *said = cJSON_GetStringValue(item(d->json, "task"));
+    const struct bl_op *op = name ? bl_op_find(name) : NULL;
+    d->generates = op && op->role == BL_ROLE_LOSS && op != bl_op_find("softmax_cross_entropy");
+    if (said && !strcmp(said, "generate") && !d->generates)
+        return bl_fail(BLANCH_EINPUT, "\"task\" is to generate, and the last node is no loss of images");
+    d->deviation = 1;
+    int code = d->generates ? read_number(d->json, "mean", -1000, 1000, &d->mean) : 0;
+    return !code && d->generates ? read_number(d->json, "deviation", 1e-3, 1000, &d->deviation) : code;
 }
 
 int bl_description_read(struct bl_description *d, const cJSON *json) {
@@ -398,14 +481,14 @@ int bl_description_read(struct bl_description *d, const cJSON *json) {
     const cJSON *nd = item(json, "nd");
     int size[3];
     *d = (struct bl_description){.json = json, .block_fc = BL_USUAL_BLOCK_FC, .nd = has_nd(json)};
-    const char *task = item(json, "task") ? cJSON_GetStringValue(item(json, "task")) : NULL;
     int code = bl_described_sizes(item(json, "input"), "the description", "input", size);
-    if (!code && task && !strcmp(task, "generate"))
-        code = bl_fail(BLANCH_EINPUT, "it is of a network that generates, which is taken by its name alone");
+    if (!code) code = read_task(d);
     if (!code && nd && !cJSON_IsObject(nd)) code = bl_fail(BLANCH_EINPUT, "\"nd\" is not an object");
     if (!code && nd) code = bl_json_keys(nd, keys, "\"nd\"", "setting");
     if (!code) code = read_count(nd, "block_fc", 4096, &d->block_fc);
     if (code) return code;
     d->channels = size[0], d->height = size[1], d->width = size[2];
-    return try(d);
+    code = try(d, false, false);
+    if (!code && d->generates) code = try(d, true, false);
+    return !code && d->latent[0] ? try(d, true, true) : code;
 }

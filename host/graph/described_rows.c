@@ -40,7 +40,7 @@ static int unknown_operation(const struct row *row, const char *name) {
     enum { MOST = 200 };
     const char *names[MOST + 1] = {NULL};
     for (int i = 0, n = 0; bl_op_list[i] && n < MOST; i++)
-        if (bl_op_list[i]->role != BL_ROLE_LOSS) names[n++] = bl_op_list[i]->name;
+        if (bl_op_list[i] != bl_op_find("softmax_cross_entropy")) names[n++] = bl_op_list[i]->name;
     const char *near = bl_nearest(name, names);
     return bl_fail(BLANCH_EINPUT, "node '%s': there is no operation '%s'%s%s%s", row->id, name,
                    near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
@@ -58,7 +58,7 @@ static int read_operation(struct row *row, int at) {
         return bl_fail(BLANCH_EINPUT, "node '%s': an input can be the first node alone", row->id);
     row->op = bl_op_find(name);
     if (!row->op) return unknown_operation(row, name);
-    if (row->op->role != BL_ROLE_LOSS) return 0;
+    if (row->op != bl_op_find("softmax_cross_entropy")) return 0;
     return bl_fail(BLANCH_EINPUT, "node '%s': %s is a loss; a description ends with the logits", row->id, name);
 }
 
@@ -101,7 +101,7 @@ static int find_row(const struct described *d, const char *id, int end, int *out
 /* What is never run gives nothing, but to what is never run either. */
 static int check_used(const struct described *d, const struct row *row) {
     for (int i = 0; i < row->inputs && !row->unused; i++) {
-        const struct row *from = &d->row[row->in[i].row];
+        const struct row *from = row->in[i].row < 0 ? row : &d->row[row->in[i].row];
         if (from->unused)
             return bl_fail(BLANCH_EINPUT, "node '%s': its input '%s' is \"unused\", which is never run", row->id,
                            from->id);
@@ -119,6 +119,11 @@ static int link_before(const struct described *d, struct row *row, int at) {
     return 0;
 }
 
+static bool is_labels(const struct described *d, const struct row *row, const cJSON *id) {
+    return d->description->generates && row->op == bl_op_find("embedding") && cJSON_IsString(id) &&
+           !strcmp(id->valuestring, "labels");
+}
+
 static int read_inputs(const struct described *d, struct row *row, int at) {
     const cJSON *inputs = bl_described_item(row->json, "inputs"), *id;
     const int count = cJSON_GetArraySize(inputs), most = row->op == bl_op_find("cat") ? MOST_INPUTS : BL_MAX_INPUTS;
@@ -130,11 +135,22 @@ static int read_inputs(const struct described *d, struct row *row, int at) {
     cJSON_ArrayForEach(id, inputs) {
         struct link *link = &row->in[row->inputs++];
         link->row = cJSON_IsString(id) ? find_row(d, id->valuestring, at, &link->output) : -1;
-        if (link->row < 0)
+        if (link->row < 0 && is_labels(d, row, id))
+            link->row = BL_LABELS;
+        else if (link->row < 0)
             return bl_fail(BLANCH_EINPUT, "node '%s': no node before it is called '%s'", row->id,
                            cJSON_IsString(id) ? id->valuestring : "");
     }
     return check_used(d, row);
+}
+
+/* Which a description may end in. */
+static int check_losses(const struct described *d) {
+    for (int i = 1; i < d->rows - 1; i++)
+        if (d->row[i].op->role == BL_ROLE_LOSS)
+            return bl_fail(BLANCH_EINPUT, "node '%s': %s is a loss, which the last node alone can be", d->row[i].id,
+                           d->row[i].op->name);
+    return 0;
 }
 
 /* A list that does not begin with the input gets one, called "input". */
@@ -161,7 +177,7 @@ int bl_described_rows(struct described *d) {
     if (last->unused || d->rows < 2)
         return bl_fail(BLANCH_EINPUT, "node '%s': the last node gives the logits%s", last->id,
                        last->unused ? ": it cannot be \"unused\"" : "");
-    return 0;
+    return check_losses(d);
 }
 
 void bl_described_free(struct described *d) {

@@ -104,18 +104,30 @@ static int take_path(const char *path, struct bl_onnx_options *files) {
     return bl_fail(BLANCH_EUSAGE, "%s: an export is FILE.onnx or FILE.safetensors", path);
 }
 
-int blanch_network_export(struct blanch_network *network, const char *path) {
+static int export_as(struct blanch_network *network, const char *path, bool encoder) {
     struct bl_onnx_options files = {.type = BL_F32, .values = read_value, .context = network};
-    int code = bl_given(network && path, __func__);
-    if (!code) code = take_path(path, &files);
-    if (code) return code;
     struct bl_network_options options = network->options;
     struct bl_graph *graph = NULL;
-    options.inference = true, options.precision = BLANCH_FP32;
+    int code = take_path(path, &files);
+    if (code) return code;
+    options.inference = true, options.precision = BLANCH_FP32, options.encodes = encoder;
     code = bl_export_graph(&graph, network->model, &options);
-    const struct bl_export e = {
-        .model = network->model, .norm = options.norm, .files = files, .view = &(struct bl_view){0}};
+    const struct bl_export e = {.model = network->model,
+                                .norm = options.norm,
+                                .files = files,
+                                .encodes = encoder,
+                                .view = &(struct bl_view){0}};
     if (!code) code = bl_export_write(graph, &e);
     bl_graph_free(graph);
     return code;
+}
+
+int blanch_network_export(struct blanch_network *network, const char *path) {
+    int code = bl_given(network && path, __func__);
+    return code ? code : export_as(network, path, false);
+}
+
+int blanch_network_export_encoder(struct blanch_network *network, const char *path) {
+    int code = bl_given(network && path, __func__);
+    return code ? code : export_as(network, path, true);
 }

@@ -228,6 +228,12 @@ static bool is_expected(const struct bl_items *items, const char *name) {
     return false;
 }
 
+/* Of torchvision's networks that label pixels: it serves their training alone, beside another loss. */
+static bool is_auxiliary(const char *name) {
+    static const char begin[] = "aux_classifier.";
+    return !strncmp(name, begin, sizeof begin - 1);
+}
+
 /* num_batches_tracked may be missing: state dicts of old PyTorch versions lack it, and nothing computes with it. */
 static int check_fit(const struct bl_items *items, const struct bl_safetensors *file, const char *path) {
     struct misfit misfit[] = {{.what = "missing"}, {.what = "unexpected"}, {.what = "of another shape"}};
@@ -240,7 +246,8 @@ static int check_fit(const struct bl_items *items, const struct bl_safetensors *
         state |= item->source == BL_OF_OPTIMISER;
     }
     for (int i = 0; i < bl_st_count(file); i++)
-        if (!is_expected(items, bl_st_at(file, i)->name)) misfit_add(&misfit[UNEXPECTED], bl_st_at(file, i)->name);
+        if (!is_expected(items, bl_st_at(file, i)->name) && !is_auxiliary(bl_st_at(file, i)->name))
+            misfit_add(&misfit[UNEXPECTED], bl_st_at(file, i)->name);
     return refuse(path, misfit, state);
 }
 

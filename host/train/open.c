@@ -38,6 +38,16 @@ static void release_description(struct blanch_model *model) {
     free((void *)model->variant);
 }
 
+static void take_task(struct blanch_model *model, const struct bl_description *description) {
+    const int *latent = description->latent;
+    model->task = BL_GENERATE;
+    model->mean = description->mean, model->deviation = description->deviation;
+    model->latent = latent[0] * latent[1] * latent[2];
+    model->latent_size[0] = latent[1], model->latent_size[1] = latent[2];
+    model->encoder = model->latent > 0;
+    if (description->diffusion.steps) model->diffusion = &description->diffusion;
+}
+
 int bl_model_from_document(struct blanch_model **model, const char *name, cJSON *json) {
     struct bl_description *description = bl_calloc(1, sizeof *description);
     struct blanch_model *made = bl_calloc(1, sizeof *made);
@@ -58,6 +68,7 @@ int bl_model_from_document(struct blanch_model **model, const char *name, cJSON 
                                       .nd = description->nd,
                                       .json = json,
                                       .release = release_description};
+        if (description->generates) take_task(made, description);
         description->name = made->name;
         code = made->name ? 0 : BLANCH_ENOMEM;
     }
@@ -178,11 +189,22 @@ void bl_model_changes(const struct blanch_model *model, int channels, int classe
              model->channels, model->channels == 1 ? "" : "s", model->classes, channels, classes);
 }
 
+/* As it learns: what makes images follows from that. */
+static void add_task(const struct blanch_model *model, const struct bl_network_options *options, cJSON *json) {
+    cJSON_AddStringToObject(json, "task", "generate");
+    cJSON_AddNumberToObject(json, "mean", (double)model->mean);
+    cJSON_AddNumberToObject(json, "deviation", (double)model->deviation);
+    cJSON_AddNumberToObject(json, "num_classes", options->classes ? options->classes : model->classes);
+}
+
 int bl_model_describe(const struct blanch_model *model, const struct bl_network_options *options, cJSON *json) {
     struct bl_graph *graph = NULL;
+    struct bl_network_options whole = *options;
+    if (model->task == BL_GENERATE) whole.inference = false;
     int code = bl_graph_create(&graph, NULL, 1, true);
-    if (!code) code = bl_model_build(graph, model, options);
+    if (!code) code = bl_model_build(graph, model, &whole);
     if (!code) code = bl_graph_finish(graph, 0);
+    if (!code && model->task == BL_GENERATE) add_task(model, options, json);
     if (!code && model->block_fc != BL_USUAL_BLOCK_FC)
         cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "nd"), "block_fc", model->block_fc);
     if (!code) bl_graph_describe(graph, json);

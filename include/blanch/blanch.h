@@ -294,8 +294,9 @@ int blanch_network_load(struct blanch_network *network, const char *path);
 int blanch_network_save(struct blanch_network *network, const char *path);
 /* Writes it as it is in evaluation, batch norm and deconvolution folded into its weights: FILE.onnx, for ONNX Runtime
  * and the like, or FILE.safetensors, the folded weights and biases under PyTorch's names. docs/onnx.md. BLANCH_EUSAGE:
- * another ending, or an operation that ONNX has not. */
+ * another ending, an operation that ONNX has not, or no encoder: that of a network that generates, in its place. */
 int blanch_network_export(struct blanch_network *network, const char *path);
+int blanch_network_export_encoder(struct blanch_network *network, const char *path);
 /* Takes from a state dict what fits by name and shape; the rest keeps its values: to begin from another network's
  * weights, with another classifier, say. taken, may be NULL: how many parameters and buffers were. BLANCH_EINPUT, and
  * nothing is changed: none fits, or one that does holds what is not finite. */

@@ -54,6 +54,7 @@ FUNCTIONS: dict[str, tuple[Any, list]] = {
     'network_load': (c_int, [c_void_p, c_char_p]),
     'network_save': (c_int, [c_void_p, c_char_p]),
     'network_export': (c_int, [c_void_p, c_char_p]),
+    'network_export_encoder': (c_int, [c_void_p, c_char_p]),
     'network_init': (c_int, [c_void_p, c_char_p, POINTER(c_int)]),
     'network_save_state': (c_int, [c_void_p, c_char_p]),
     'network_load_state': (c_int, [c_void_p, c_char_p]),

@@ -361,10 +361,11 @@ class Network(Closing):
         are."""
         self._call('network_save', text(path, 'path'))
 
-    def export(self, path: Union[str, os.PathLike]) -> None:
+    def export(self, path: Union[str, os.PathLike], encoder: bool = False) -> None:
         """Writes it for inference, batch norm and deconvolution folded into its weights: 'FILE.onnx', for ONNX Runtime
-        and the like, or 'FILE.safetensors', the folded weights and biases under PyTorch's names."""
-        self._call('network_export', text(path, 'path'))
+        and the like, or 'FILE.safetensors', the folded weights and biases under PyTorch's names. encoder: of a network
+        that generates its encoder, in place of what makes images."""
+        self._call('network_export_encoder' if encoder else 'network_export', text(path, 'path'))
 
     def load(self, path: Union[str, os.PathLike]) -> None:
         """Reads a state dict from safetensors; nothing is changed unless the whole file fits."""

@@ -5,8 +5,9 @@
   peers.py infer NETWORK --mode plain|channels_last|compile|onnxruntime|openvino --batch 1 --steps 20 --threads 2
 
 step times training steps, infer forward passes in evaluation mode. NETWORK is a file stem under architectures/; the
-network and its training are those of oracle.py. In infer batch norm is folded into the convolutions before it, and
-float32 is kept everywhere. A mode that does not work here gives {"failed": the reason}, and exit status 0.
+network and its training are those of oracle.py, but for attention, which is PyTorch's own. In infer batch norm is
+folded into the convolutions before it, and float32 is kept everywhere. A mode that does not work here gives
+{"failed": the reason}, and exit status 0.
 """
 import argparse
 import json
@@ -48,6 +49,13 @@ def describe(o):
                 memory_format='channels_last' if o.mode == 'channels_last' else 'contiguous')
 
 
+def attention(a, x):
+    """As a user would write it."""
+    q, k, v = x.flatten(2).unflatten(1, (3, a['heads'], -1)).transpose(3, 4).unbind(1)        # (N, heads, T, D)
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=bool(a.get('causal')))
+    return y.transpose(2, 3).flatten(1, 2).unflatten(2, x.shape[2:])
+
+
 def compiled(net):
     if not hasattr(torch, 'compile'):
         raise Unavailable('PyTorch %s has no torch.compile' % torch.__version__)
@@ -73,15 +81,18 @@ def step(o):
     if o.mode == 'channels_last':
         net.to(memory_format=torch.channels_last)
     call = compiled(net) if o.mode == 'compile' else net
-    sgd = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=1e-3)
     warm = COMPILE if o.mode == 'compile' else 1
-    times = []
-    for x, y in oracle.batches(o.steps + warm, o.batch, net.spec['input'], net.spec['num_classes'], 0):
+    spec, times = net.spec, []
+    lr = 1e-5 if spec.get('task') == 'generate' else 0.01    # a sum over pixels: nothing is to overflow
+    sgd = torch.optim.SGD(net.parameters(), lr, 0.9, weight_decay=1e-3)
+    for x, y in oracle.batches(o.steps + warm, o.batch, spec['input'], spec['num_classes'], 0, oracle.has_pixels(spec)):
+        if spec.get('task') == 'generate':
+            x = x.sigmoid()                          # pixels
         if o.mode == 'channels_last':
             x = x.contiguous(memory_format=torch.channels_last)
         t = time.perf_counter()
         sgd.zero_grad()
-        F.cross_entropy(call(x), y).backward()
+        oracle.loss_of(call, spec, x, y).backward()
         sgd.step()
         times.append(time.perf_counter() - t)
     times = times[warm:]
@@ -189,6 +200,8 @@ def main():
     p.add_argument('--threads', type=int, default=os.cpu_count())
     o = p.parse_args()
     torch.set_num_threads(o.threads)
+    if hasattr(F, 'scaled_dot_product_attention'):
+        oracle._FUNCTIONS['attention'] = attention
     try:
         print(json.dumps((step if o.what == 'step' else infer)(o)))
     except Exception as e:
