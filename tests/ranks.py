@@ -306,6 +306,21 @@ def test_a_rank_that_fails_in_a_step():
         check(time.monotonic() - began < usual + 60, 'the other rank was not told')     # it gave up after 70 s more
 
 
+def test_a_program_whose_step_fails():
+    tests = os.path.join(os.path.dirname(BLANCH), 'tests')
+    program, shim = os.path.join(tests, 'ranks_program'), os.path.join(tests, 'faults', 'shim.so')
+    if not os.path.exists(shim):
+        raise tap.Skip('built without tests/faults')
+    words = command(2)
+    words = words[:words.index('-n')] + ['-n', '1', program, ':', '-n', '1', 'env', 'LD_PRELOAD=' + shim,
+                                         'FAULT=clEnqueueNDRangeKernel:300:-5', program]
+    began = time.monotonic()
+    said = end(start(words)).stderr
+    for line in ('rank 0: -5: ', ') failed', 'rank 1: -5: ', 'CL_OUT_OF_RESOURCES', 'sum of codes: -10'):
+        check(line in said, '%s is not in: %s' % (line, said))
+    check(time.monotonic() - began < 90, 'a rank waited until it gave up')
+
+
 def test_a_rank_that_hangs():
     if not os.path.exists('/proc/self/environ'):
         raise tap.Skip('processes are found by /proc')

@@ -6,7 +6,6 @@
 #include <mpi.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +30,7 @@ struct mpi {
     int lowest;                                // rank that has told of a failure
     int rank, ranks, failed_rank, failed_code; // the first failure that was told of; 0: none
     double timeout;
-    atomic_bool given_up;
+    bool given_up, told; // here; the others of it
     bool abandoned, timed_out;
     bool said_here, *hangs; // this rank has answered; (ranks) those that have not: NULL
     struct bl_rank *table;  // (ranks)
@@ -58,6 +57,7 @@ static const char *name_of(const struct mpi *m, int rank, char name[300]) {
 /* Messages of a number are small enough to leave at once. */
 static void tell(struct mpi *m, int tag, int value) {
     MPI_Request request;
+    m->told |= tag == TAG_FAILED;
     for (int k = 0; k < m->ranks; k++)
         if (k != m->rank && !MPI_Isend(&value, 1, MPI_INT, k, tag, m->apart, &request)) {
             int done = 0;
@@ -145,7 +145,7 @@ static int wait_for(struct lane *lane, int error, MPI_Request *request, const ch
         error = MPI_Test(request, &done, MPI_STATUS_IGNORE);
         if (error) code = mpi_fail(error, what);
         if (error || done) break;
-        if (atomic_load(&m->given_up)) code = bl_fail(BLANCH_EDEVICE, "this rank has given up");
+        if (m->given_up) code = bl_fail(BLANCH_EDEVICE, "this rank has given up");
         pthread_mutex_unlock(&m->lock);
         if (looks >= LOOKS) rest(pause);
         pthread_mutex_lock(&m->lock);
@@ -170,7 +170,7 @@ static int begin(struct lane *lane, size_t bytes) {
     if (bytes > INT_MAX)
         return bl_fail(BLANCH_ELIMIT, "%zu bytes between two ranks are more than MPI takes at once", bytes);
     pthread_mutex_lock(&m->lock);
-    if (atomic_load(&m->given_up) || m->failed_code) {
+    if (m->given_up || m->failed_code) {
         say_here(m);
         pthread_mutex_unlock(&m->lock);
         code = bl_fail(BLANCH_EDEVICE, "a rank has failed");
@@ -207,6 +207,15 @@ static int spread(void *context, void *values, size_t bytes, int root) {
         code = wait_for(lane, error, &request, "spreading");
     }
     return code;
+}
+
+static void give_up(void *context, int code) {
+    struct mpi *m = ((struct lane *)context)->mpi;
+    pthread_mutex_lock(&m->lock);
+    if (!m->told && !m->failed_code) tell(m, TAG_FAILED, code);
+    m->given_up = true;
+    say_here(m);
+    pthread_mutex_unlock(&m->lock);
 }
 
 static int check_threads(void) {
@@ -267,7 +276,6 @@ static int open_on(struct mpi **made, MPI_Comm comm, double timeout) {
     m->now = m->meanwhile = (struct lane){m, MPI_COMM_NULL};
     m->apart = MPI_COMM_NULL;
     m->timeout = timeout > 0 ? timeout : patience;
-    atomic_init(&m->given_up, false);
     pthread_mutex_init(&m->lock, NULL);
     code = duplicate(comm, &m->now.comm);
     if (!code) code = duplicate(comm, &m->meanwhile.comm);
@@ -294,7 +302,7 @@ static struct blanch_collectives lane_of(struct lane *lane, const struct blanch_
     const struct mpi *m = lane->mpi;
     const int rank = m->member ? m->member_rank : m->rank, ranks = m->member ? m->members : m->ranks;
     return (struct blanch_collectives){
-        sizeof(struct blanch_collectives), rank, ranks, lane, gather, exchange, spread, meanwhile};
+        sizeof(struct blanch_collectives), rank, ranks, lane, gather, exchange, spread, meanwhile, give_up};
 }
 
 static struct blanch_collectives table_of(struct mpi *m) {
@@ -410,10 +418,6 @@ int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left) {
     return 0;
 }
 
-void bl_ranks_give_up(struct bl_ranks *ranks) {
-    atomic_store(&of(ranks)->given_up, true);
-}
-
 /* --- the end ------------------------------------------------------------------------------------ */
 
 /* From rank 0, when it has written what it had to: who tells the message. False: it did not come. */
@@ -492,7 +496,7 @@ bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     char name[300], *message = own ? bl_strdup(blanch_error_message()) : NULL;
     int teller = m->rank;
     hear(m);
-    if (own && !m->timed_out) tell(m, TAG_FAILED, *code);
+    if (own && !m->told) tell(m, TAG_FAILED, *code);
     if (*code || m->failed_code) say_here(m);
     if (own && m->timed_out && name_hanging(m)) free(message), message = bl_strdup(blanch_error_message());
     if (m->rank) {

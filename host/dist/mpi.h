@@ -31,8 +31,6 @@ const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank);
 /* From now on the others are left out, *left this one: its collectives are gone, and it goes to the end. All ranks call
  * it alike; keep (ranks), rank 0's true. */
 int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left);
-/* From now on calls of the collectives fail in this process, also one that is under way: it ends by an error. */
-void bl_ranks_give_up(struct bl_ranks *ranks);
 /* The end, when nothing else uses the ranks: *code, of this rank, becomes the cause's of all of them, 0 where all ended
  * well. Whether this rank is the one to tell its message; one that has none tells nothing. All come to the end
  * together, as far as they live, rank 0 the last: what it had to write is written. */

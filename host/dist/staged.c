@@ -109,12 +109,12 @@ static void *work(void *argument) {
         while (!s->stop && s->taken == s->begun) pthread_cond_wait(&s->changed, &s->lock);
         if (s->taken == s->begun) break;
         struct bl_begun_sum sum = s->sums[s->taken];
-        const bool failed = s->code != 0;
+        const bool skip = s->code != 0;
         pthread_mutex_unlock(&s->lock);
-        int code = failed ? 0 : sum_begun(s, &sum); // the array may move meanwhile
+        int code = skip ? 0 : sum_begun(s, &sum); // the array may move meanwhile
         pthread_mutex_lock(&s->lock);
-        if (code) s->message = bl_strdup(blanch_error_message());
-        if (code) s->code = code;
+        if (code && !s->code) s->code = code, s->message = bl_strdup(blanch_error_message());
+        s->traffic = (struct bl_traffic){s->meanwhile.seconds, 0, s->meanwhile.bytes};
         s->sums[s->taken].event = sum.event;
         s->taken++;
         pthread_cond_broadcast(&s->changed);
@@ -123,15 +123,24 @@ static void *work(void *argument) {
     return NULL;
 }
 
+/* Of a step before, or of what was begun in this one. */
+static int failed(struct bl_staged *s) {
+    pthread_mutex_lock(&s->lock);
+    const int code = s->code;
+    pthread_mutex_unlock(&s->lock);
+    return code ? bl_fail(code, "%s%s", s->given_up ? "an earlier step has failed: " : "",
+                          s->message ? s->message : blanch_error_text(code))
+                : 0;
+}
+
 /* Until so many of those begun are done. */
 static int wait_for(struct bl_staged *s, size_t done) {
     const double start = bl_now();
     pthread_mutex_lock(&s->lock);
     while (s->taken < done) pthread_cond_wait(&s->changed, &s->lock);
-    const int code = s->code;
     pthread_mutex_unlock(&s->lock);
     s->waited += bl_now() - start;
-    return code ? bl_fail(code, "%s", s->message ? s->message : blanch_error_text(code)) : 0;
+    return failed(s);
 }
 
 static int start_thread(struct bl_staged *s) {
@@ -148,7 +157,8 @@ static int start_thread(struct bl_staged *s) {
 
 static int begin_shares(void *context, struct blanch_device *dev, const struct bl_floats *f, int64_t share) {
     struct bl_staged *s = context;
-    int code = start_thread(s);
+    int code = failed(s);
+    if (!code) code = start_thread(s);
     if (code) return code;
     struct bl_begun_sum *sum = &s->sums[s->begun];
     const size_t all = share ? (size_t)share * (size_t)s->table.ranks : padded(s, f->count);
@@ -197,10 +207,27 @@ static int finish(void *context, bool drop) {
     return code;
 }
 
+/* The thread's call ends where the host's table can be told. */
+static void give_up(void *context, int code) {
+    struct bl_staged *s = context;
+    char *message = bl_strdup(blanch_error_message());
+    pthread_mutex_lock(&s->lock);
+    const bool first = !s->code;
+    if (first) s->code = code, s->message = message;
+    s->given_up = true;
+    pthread_mutex_unlock(&s->lock);
+    if (s->now.host.give_up) s->now.host.give_up(s->now.host.context, code);
+    if (s->apart && s->meanwhile.host.give_up) s->meanwhile.host.give_up(s->meanwhile.host.context, code);
+    pthread_mutex_lock(&s->lock);
+    while (s->meanwhile.host.give_up && s->taken < s->begun) pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    if (!first) free(message);
+}
+
 /* --- what is waited for ------------------------------------------------------------------------- */
 
 static int enter(struct bl_staged *s, double *start) {
-    int code = s->begun && !s->apart ? wait_for(s, s->begun) : 0; // those begun come first
+    int code = s->begun && !s->apart ? wait_for(s, s->begun) : failed(s); // those begun come first
     *start = bl_now();
     return code;
 }
@@ -421,8 +448,11 @@ static int sum_host(void *context, double *values, int count) {
 /* --- the table ---------------------------------------------------------------------------------- */
 
 static struct bl_traffic traffic(void *context) {
-    const struct bl_staged *s = context;
-    return (struct bl_traffic){s->now.seconds + s->meanwhile.seconds, s->waited, s->now.bytes + s->meanwhile.bytes};
+    struct bl_staged *s = context;
+    pthread_mutex_lock(&s->lock);
+    const struct bl_traffic meanwhile = s->traffic;
+    pthread_mutex_unlock(&s->lock);
+    return (struct bl_traffic){s->now.seconds + meanwhile.seconds, s->waited, s->now.bytes + meanwhile.bytes};
 }
 
 int bl_staged_open(struct bl_staged **staged, const struct blanch_collectives *host) {
@@ -447,7 +477,8 @@ int bl_staged_open(struct bl_staged **staged, const struct blanch_collectives *h
                                        .merge_sums = bl_staged_merge_sums,
                                        .sum_host = sum_host,
                                        .gather_host = gather_host,
-                                       .traffic = traffic};
+                                       .traffic = traffic,
+                                       .give_up = give_up};
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     return 0;

@@ -293,11 +293,14 @@ static int make_step(struct bl_session *s, const struct bl_step *wanted, struct 
         code = next_batch(s, &out->batch);
     if (ledger) bl_ledger_loaded(ledger);
     out->load_ms = 1e3 * (bl_now() - f->start);
+    const bool there = !code; // this rank, where others are
     if (!code) code = count_images(s, out);
     if (!code) code = check(s, wanted, out);
     out->checks_ms = 1e3 * (bl_now() - f->start) - out->load_ms;
     out->begun = !code;
     if (!code) code = compute(s, wanted, f);
+    const struct bl_collectives *all = bl_graph_collectives(s->net->graph);
+    if (code && there && all) all->give_up(all->context, code);
     if (code) wait_out(s, f);
     return code;
 }

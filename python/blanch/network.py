@@ -157,9 +157,11 @@ class Network(Closing):
 
         comm: a communicator of mpi4py, or an object with rank and ranks (numbers), gather(bytes) -> a list of the bytes
         of each rank, exchange(list of bytes) -> what each rank has for this one, spread(bytes, root) -> root's bytes;
-        it may be called from another thread. Parameters and the rest of the state become rank 0's. Gradients are summed
-        over all images, metrics are of all of them. sync_stats: so are statistics of the batch. timeout: seconds after
-        which a rank that keeps the others waiting counts as hung (600).
+        it may be called from another thread. give_up(), where there is one, is told that a step has failed here: calls
+        that are under way raise an exception then, at all ranks. No step follows one that has failed. Parameters and
+        the rest of the state become rank 0's. Gradients are summed over all images, metrics are of all of them.
+        sync_stats: so are statistics of the batch. timeout: seconds after which a rank that keeps the others waiting
+        counts as hung (600).
         """
         from .ranks import collectives
         table = collectives(comm, timeout)

@@ -46,9 +46,11 @@ def _of_object(comm: Any) -> structs.Collectives:
     def spread(values: int, size: int, root: int) -> None:
         ctypes.memmove(values, bytes(comm.spread(ctypes.string_at(values, size), root)), size)
 
+    told = getattr(comm, 'give_up', None)
     return structs.Collectives(rank=rank, ranks=ranks, gather=structs.COLLECTIVE(_guarded(gather)),
                                exchange=structs.COLLECTIVE(_guarded(exchange)),
-                               spread=structs.SPREAD(_guarded(spread)))
+                               spread=structs.SPREAD(_guarded(spread)),
+                               give_up=structs.GIVE_UP(lambda context, code: told()) if told else structs.GIVE_UP())
 
 
 def _of_mpi(comm: Any, timeout: float) -> structs.Collectives:
