@@ -611,7 +611,16 @@ def test_two_ranks_make_one_step():
     two.join(table)
     raises(blanch.DeviceError, '', two.step, images, labels)
     check(told == [None], 'the other rank was not told')
-    raises(blanch.DeviceError, 'an earlier step has failed', two.step, images, labels)
+    raises(blanch.DeviceError, 'an earlier step or join has failed', two.step, images, labels)
+    for kind in KeyboardInterrupt, SystemExit:
+        def leave(own):
+            raise kind('now')
+        table = Rank(given, barrier, 0)
+        table.spread, table.gather = lambda values, root: values, leave
+        two = small(norm='bn', batch=8)
+        two.join(table)
+        raises(kind, 'now', two.step, images, labels)
+        raises(blanch.DeviceError, 'failed in gather', two.step, images, labels)
     table = Rank(given, barrier, 0)
     table.ranks = 1         # alone: nothing is asked
     one.join(table)

@@ -334,22 +334,23 @@ struct member {
     char said[2][160];
 };
 
+static const float black[2 * 28 * 28]; // images
+static const int32_t two_labels[2] = {1, 2};
+static const struct blanch_update some_update = {.size = sizeof some_update, .lr = 0.1f};
+static const struct blanch_network_options of_two = {
+    .size = sizeof of_two, .model = "smallcnn", .norm = BLANCH_BN, .batch = 2};
+
 /* As a program does: a step, once more, and away with it. */
 static void *try_steps(void *argument) {
     struct member *m = argument;
-    static const float images[2 * 28 * 28];
-    static const int32_t labels[2] = {1, 2};
-    const struct blanch_network_options options = {
-        .size = sizeof options, .model = "smallcnn", .norm = BLANCH_BN, .batch = 2};
     const struct blanch_collectives other = {sizeof other, m->rank.rank, RANKS, &m->apart, gather,
                                              exchange,     spread,       NULL,  give_up};
     const struct blanch_collectives host = {sizeof host, m->rank.rank, RANKS,  &m->rank, gather,
                                             exchange,    spread,       &other, give_up};
-    const struct blanch_update update = {.size = sizeof update, .lr = 0.1f};
     struct blanch_network *network;
     struct blanch_device *own;
     check(blanch_device_open(&own, NULL, 0));
-    check(blanch_network_create(&network, own, &options));
+    check(blanch_network_create(&network, own, &of_two));
     blanch_device_close(own);
     check(blanch_network_join(network, &host, true));
     check(meet(m->room));
@@ -357,7 +358,7 @@ static void *try_steps(void *argument) {
     check(meet(m->room));
     for (int i = 0; i < 2; i++) {
         struct blanch_metrics metrics = {.size = sizeof metrics};
-        m->code[i] = blanch_network_step(network, images, labels, 2, &update, &metrics);
+        m->code[i] = blanch_network_step(network, black, two_labels, 2, &some_update, &metrics);
         snprintf(m->said[i], sizeof m->said[i], "%s", blanch_error_message());
     }
     blanch_network_free(network);
@@ -381,7 +382,7 @@ static void test_a_failed_step(void **state) {
     assert_int_equal(member[1].code[0], BLANCH_ENOMEM);
     for (int k = 0; k < RANKS; k++) {
         assert_int_equal(member[k].code[1], member[k].code[0]);
-        assert_non_null(strstr(member[k].said[1], "an earlier step has failed: "));
+        assert_non_null(strstr(member[k].said[1], "an earlier step or join has failed: "));
         assert_non_null(strstr(member[k].said[1], member[k].said[0]));
     }
 }

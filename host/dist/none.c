@@ -21,6 +21,9 @@ int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left) {
 bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     return true;
 }
+bool bl_ranks_part(struct bl_ranks *ranks, int *code) {
+    return false;
+}
 void bl_ranks_close(struct bl_ranks *ranks) {}
 
 int blanch_collectives_mpi(struct blanch_collectives *all, const void *communicator, double timeout) {
