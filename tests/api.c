@@ -444,6 +444,40 @@ static void test_generating(struct blanch_device *device) {
     blanch_network_free(network);
 }
 
+/* --- ranks ---------------------------------------------------------------------------------------- */
+
+/* A rank alone, by functions that do not say why they fail. context: spreads that succeed, calls of give_up. */
+static int gather(void *context, const void *own, size_t bytes, void *all) {
+    return BLANCH_EDEVICE;
+}
+static int exchange(void *context, const void *from, size_t bytes, void *to) {
+    return BLANCH_EDEVICE;
+}
+static int spread(void *context, void *values, size_t bytes, int root) {
+    return (*(int *)context)-- > 0 ? 0 : BLANCH_EDEVICE;
+}
+static void give_up(void *context, int code) {
+    ((int *)context)[1]++;
+}
+
+/* Its network makes no step alone, and the other ranks were told once. */
+static void test_a_failed_join(struct blanch_device *device) {
+    const struct blanch_network_options options = {.size = sizeof options, .model = "smallcnn", .batch = BATCH};
+    struct blanch_network *network = NULL;
+    int counts[2] = {3, 0};
+    const struct blanch_collectives all = {sizeof all, 0, 2, counts, gather, exchange, spread, NULL, give_up};
+    DONE(blanch_network_create(&network, device, &options));
+    EXPECT(blanch_network_join(network, &all, true) == BLANCH_EDEVICE);
+    EXPECT(!strcmp(blanch_error_message(), "the table of collectives failed in spread"));
+    for (int i = 0; i < 2; i++) {
+        EXPECT(blanch_network_step(network, images, labels, BATCH, NULL, NULL) == BLANCH_EDEVICE);
+        EXPECT(strstr(blanch_error_message(), "an earlier step or join has failed: the table"));
+    }
+    EXPECT(counts[1] == 1);
+    EXPECT(blanch_network_join(network, &all, true) == BLANCH_EUSAGE);
+    blanch_network_free(network);
+}
+
 int main(int argc, char **argv) {
     struct blanch_device *device = NULL;
     const char *file = argc > 1 ? argv[1] : "api-test.safetensors";
@@ -460,6 +494,7 @@ int main(int argc, char **argv) {
     test_refused_steps(device);
     test_labelled_pixels(device);
     test_generating(device);
+    test_a_failed_join(device);
     blanch_device_close(device);
     return failures != 0;
 }

@@ -603,6 +603,24 @@ def test_two_ranks_make_one_step():
         for name, value in one.state_dict().items():
             check(np.allclose(value, state[name], rtol=1e-3, atol=1e-3), name)
     raises(blanch.UsageError, 'mpi4py', one.join, 5)
+    table = Rank([None] * 2, threading.Barrier(2), 0)       # whose other rank has left
+    table.give_up, told = lambda: told.append(table.barrier.abort()), []
+    table.spread = lambda values, root: values
+    table.gather = lambda own: [own, own] if not told and len(own) < 256 else 1 / 0
+    two = small(norm='bn', batch=8)
+    two.join(table)
+    raises(blanch.DeviceError, '', two.step, images, labels)
+    check(told == [None], 'the other rank was not told')
+    raises(blanch.DeviceError, 'an earlier step or join has failed', two.step, images, labels)
+    for kind in KeyboardInterrupt, SystemExit:
+        def leave(own):
+            raise kind('now')
+        table = Rank(given, barrier, 0)
+        table.spread, table.gather = lambda values, root: values, leave
+        two = small(norm='bn', batch=8)
+        two.join(table)
+        raises(kind, 'now', two.step, images, labels)
+        raises(blanch.DeviceError, 'failed in gather', two.step, images, labels)
     table = Rank(given, barrier, 0)
     table.ranks = 1         # alone: nothing is asked
     one.join(table)

@@ -194,13 +194,19 @@ def test_local_statistics():
 
 def test_devices_without_mpirun():
     done = train(1, '--model', 'smallcnn', '--norm', 'bn', '--data', data(), '--batch', 32, '--steps', 3, '--devices',
-                 '0:0,0:0', '--sync-stats', '--out', fresh('box'))
+                 '0:0,0:0', '--sync-stats', '--block', 16, '--out', fresh('box'))
+    check(done.stderr.count('warning: ') == 1 and '--block has no effect' in done.stderr, done.stderr)
     check('rank 1: ' in done.stderr and 'done: 3 steps' in done.stderr, done.stderr)
     train(2, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--steps', 1, '--device-per-rank',
           '0:0/1:0,0:0/1:0', '--out', fresh('parts'))
     train(1, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--steps', 3, '--out', fresh('alone'))
     worst, loss = differences('alone', 'box')
     check(worst < 1e-3 and loss < 1e-3, 'differ by %g, %g' % (worst, loss))
+
+
+def test_one_device_of_a_list():
+    one_rank((*SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--steps', 1, '--devices', '0:0'), 'single',
+             BLANCH_MPIEXEC='false')
 
 
 def test_interrupted():
@@ -306,6 +312,21 @@ def test_a_rank_that_fails_in_a_step():
         check(time.monotonic() - began < usual + 60, 'the other rank was not told')     # it gave up after 70 s more
 
 
+def test_a_program_whose_step_fails():
+    tests = os.path.join(os.path.dirname(BLANCH), 'tests')
+    program, shim = os.path.join(tests, 'ranks_program'), os.path.join(tests, 'faults', 'shim.so')
+    if not os.path.exists(shim):
+        raise tap.Skip('built without tests/faults')
+    words = command(2)
+    words = words[:words.index('-n')] + ['-n', '1', program, ':', '-n', '1', 'env', 'LD_PRELOAD=' + shim,
+                                         'FAULT=clEnqueueNDRangeKernel:300:-5', program]
+    began = time.monotonic()
+    said = end(start(words)).stderr
+    for line in ('rank 0: -5: ', ') failed', 'rank 1: -5: ', 'CL_OUT_OF_RESOURCES', 'sum of codes: -10'):
+        check(line in said, '%s is not in: %s' % (line, said))
+    check(time.monotonic() - began < 90, 'a rank waited until it gave up')
+
+
 def test_a_rank_that_hangs():
     if not os.path.exists('/proc/self/environ'):
         raise tap.Skip('processes are found by /proc')
@@ -318,6 +339,28 @@ def test_a_rank_that_hangs():
     check(done.returncode in (3, 9, 137), 'exit status %d: %s' % (done.returncode, done.stderr))
     check(len(said) == 1 and 'rank 1 (' in said[0] and 'it hangs' in said[0], done.stderr)
     check(os.path.exists(path('hung', 'last.safetensors')), 'no checkpoint')
+
+
+def test_a_rank_that_hangs_at_the_end():
+    """When everything is written; one that is only slow is waited for as long as in a step."""
+    if not os.path.exists('/proc/self/environ'):
+        raise tap.Skip('processes are found by /proc')
+    for _ in range(5):
+        process = start(command(2, *SMALL, '--norm', 'bn', '--data', data(), '--batch', 32, '--steps', 20,
+                                '--rank-timeout', 3, '--out', fresh('late')))
+        wait_for_steps(process, 'late', 1)
+        number = process_of(1, path('late'))
+        while not os.path.exists(path('late', 'ledger.json')):
+            time.sleep(0.0005)
+        try:
+            os.kill(number, signal.SIGSTOP)
+        except ProcessLookupError:      # too late: it had ended
+            pass
+        done = end(process)
+        if done.returncode:
+            break
+    said = own_lines(done.stderr)
+    check(len(said) == 1 and 'rank 1 (' in said[0] and 'no answer for 3 s' in said[0], done.stderr)
 
 
 def test_rank_0_hangs_too():
@@ -377,7 +420,8 @@ def test_refused():
     whole = command(2, *few)
     at = whole.index('-n')
     other = whole[at + 2:]
-    for more in ('--lr', '0.5'), ('--model', 'vgg11'), ('--steps', '2'), ('--sync-stats',):
+    for more in (('--lr', '0.5'), ('--model', 'vgg11'), ('--steps', '2'), ('--sync-stats',), ('--diagnose',),
+                 ('--validate', '5')):
         done = end(start([*whole[:at], '-n', '1', *other, ':', '-n', '1', *other, *more]))
         said = own_lines(done.stderr)
         check(done.returncode == 2 and len(said) == 1 and 'different options' in said[0],
@@ -387,6 +431,8 @@ def test_refused():
         said = own_lines(done.stderr)
         check(done.returncode == 2 and len(said) == 1 and 'an entry is empty' in said[0],
               '%s: %s' % (devices, done.stderr))
+    done = end(start([BLANCH, 'train', *map(str, few), '--devices', '0:0,0:0', '--device-per-rank', '0:0']))
+    check(done.returncode == 2 and 'not both' in done.stderr, done.stderr)
     other = ('PMI_SIZE', 'PMI_RANK') if is_open_mpi() else ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_RANK')
     for rank in 0, 1:       # another MPI's mpirun
         done = subprocess.run(command(1, *few), env=dict(ENV, **{other[0]: '2', other[1]: str(rank)}),

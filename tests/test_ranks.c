@@ -8,6 +8,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 #include "harness.h"
 #include "dist/staged.h"
 #include "graph/graph.h"
@@ -21,45 +22,79 @@ static int width = 8, block = 4; // channels of the network's layers, and of the
 /* --- ranks that are threads --------------------------------------------------------------------- */
 
 struct room { // where the ranks meet
-    pthread_barrier_t barrier;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int here, meetings;
+    bool given_up;
     const void *given[RANKS];
     int gathers, exchanges;
+    int fails; // the gather that fails at rank 1; 0: none
 };
 struct rank {
     struct room *room;
     int rank;
 };
 
-static void give(struct rank *r, const void *own) {
+static void open_room(struct room *room) {
+    *room = (struct room){0};
+    pthread_mutex_init(&room->lock, NULL);
+    pthread_cond_init(&room->changed, NULL);
+}
+static void close_room(struct room *room) {
+    pthread_mutex_destroy(&room->lock);
+    pthread_cond_destroy(&room->changed);
+}
+
+static int meet(struct room *room) {
+    pthread_mutex_lock(&room->lock);
+    const int meeting = room->meetings;
+    if (++room->here == RANKS) room->here = 0, room->meetings++, pthread_cond_broadcast(&room->changed);
+    while (room->meetings == meeting && !room->given_up) pthread_cond_wait(&room->changed, &room->lock);
+    const bool met = room->meetings != meeting;
+    pthread_mutex_unlock(&room->lock);
+    return met ? 0 : bl_fail(BLANCH_EDEVICE, "the other rank has given up");
+}
+
+static void give_up(void *context, int code) {
+    struct room *room = ((struct rank *)context)->room;
+    pthread_mutex_lock(&room->lock);
+    room->given_up = true;
+    pthread_cond_broadcast(&room->changed);
+    pthread_mutex_unlock(&room->lock);
+}
+
+static int give(struct rank *r, const void *own) {
     r->room->given[r->rank] = own;
-    pthread_barrier_wait(&r->room->barrier);
+    return meet(r->room);
 }
 
 static int gather(void *context, const void *own, size_t bytes, void *all) {
     struct rank *r = context;
-    give(r, own);
+    if (r->rank && r->room->fails && r->room->gathers >= r->room->fails)
+        return bl_fail(BLANCH_ENOMEM, "no memory for a rank");
+    int code = give(r, own);
+    if (code) return code;
     for (int k = 0; k < RANKS; k++) memcpy((char *)all + (size_t)k * bytes, r->room->given[k], bytes);
     if (!r->rank) r->room->gathers++;
-    pthread_barrier_wait(&r->room->barrier);
-    return 0;
+    return meet(r->room);
 }
 
 static int exchange(void *context, const void *from, size_t bytes, void *to) {
     struct rank *r = context;
-    give(r, from);
+    int code = give(r, from);
+    if (code) return code;
     for (int k = 0; k < RANKS; k++)
         memcpy((char *)to + (size_t)k * bytes, (const char *)r->room->given[k] + (size_t)r->rank * bytes, bytes);
     if (!r->rank) r->room->exchanges++;
-    pthread_barrier_wait(&r->room->barrier);
-    return 0;
+    return meet(r->room);
 }
 
 static int spread(void *context, void *values, size_t bytes, int root) {
     struct rank *r = context;
-    give(r, values);
+    int code = give(r, values);
+    if (code) return code;
     if (r->rank != root) memcpy(values, r->room->given[root], bytes);
-    pthread_barrier_wait(&r->room->barrier);
-    return 0;
+    return meet(r->room);
 }
 
 /* --- a network and its steps ------------------------------------------------------------------ */
@@ -155,10 +190,7 @@ static double difference(struct bl_param *p, struct bl_param *q) {
 static void train_parts(struct part part[RANKS], struct room room[2], enum blanch_norm norm, int refresh, int steps,
                         bool meanwhile) {
     pthread_t thread[RANKS];
-    for (int i = 0; i < 2; i++) {
-        memset(&room[i], 0, sizeof room[i]);
-        pthread_barrier_init(&room[i].barrier, NULL, RANKS);
-    }
+    for (int i = 0; i < 2; i++) open_room(&room[i]);
     for (int k = 0; k < RANKS; k++) {
         part[k] = (struct part){.rank = {&room[0], k}, .apart = {&room[1], k}};
         const struct blanch_collectives other = {sizeof other, k,        RANKS,  &part[k].apart,
@@ -179,7 +211,7 @@ static void train_parts(struct part part[RANKS], struct room room[2], enum blanc
 static void free_parts(struct part part[RANKS], struct room room[2]) {
     for (int k = 0; k < RANKS; k++)
         bl_graph_free(part[k].graph), bl_staged_close(part[k].staged), blanch_device_close(part[k].dev);
-    for (int i = 0; i < 2; i++) pthread_barrier_destroy(&room[i].barrier);
+    for (int i = 0; i < 2; i++) close_room(&room[i]);
 }
 
 /* refresh: 0, or steps between two refreshes, which begin after 20 exact steps. */
@@ -291,6 +323,68 @@ static void test_meanwhile(void **state) {
         free_parts(part, room);
     }
     assert_true(hash[0] == hash[1]);
+}
+
+/* --- a rank that fails -------------------------------------------------------------------------- */
+
+struct member {
+    struct rank rank, apart;
+    struct room *room;
+    int code[2]; // of two steps
+    char said[2][160];
+};
+
+static const float black[2 * 28 * 28]; // images
+static const int32_t two_labels[2] = {1, 2};
+static const struct blanch_update some_update = {.size = sizeof some_update, .lr = 0.1f};
+static const struct blanch_network_options of_two = {
+    .size = sizeof of_two, .model = "smallcnn", .norm = BLANCH_BN, .batch = 2};
+
+/* As a program does: a step, once more, and away with it. */
+static void *try_steps(void *argument) {
+    struct member *m = argument;
+    const struct blanch_collectives other = {sizeof other, m->rank.rank, RANKS, &m->apart, gather,
+                                             exchange,     spread,       NULL,  give_up};
+    const struct blanch_collectives host = {sizeof host, m->rank.rank, RANKS,  &m->rank, gather,
+                                            exchange,    spread,       &other, give_up};
+    struct blanch_network *network;
+    struct blanch_device *own;
+    check(blanch_device_open(&own, NULL, 0));
+    check(blanch_network_create(&network, own, &of_two));
+    blanch_device_close(own);
+    check(blanch_network_join(network, &host, true));
+    check(meet(m->room));
+    if (m->rank.rank) m->room->fails = m->room->gathers + 5; // in the backward pass
+    check(meet(m->room));
+    for (int i = 0; i < 2; i++) {
+        struct blanch_metrics metrics = {.size = sizeof metrics};
+        m->code[i] = blanch_network_step(network, black, two_labels, 2, &some_update, &metrics);
+        snprintf(m->said[i], sizeof m->said[i], "%s", blanch_error_message());
+    }
+    blanch_network_free(network);
+    return NULL;
+}
+
+/* Both ranks' steps end, and nothing of them is under way behind it; there is no second one. */
+static void test_a_failed_step(void **state) {
+    struct room room[2];
+    struct member member[RANKS];
+    pthread_t thread[RANKS];
+    if (!device) skip();
+    alarm(60); // else it may wait for ever
+    for (int i = 0; i < 2; i++) open_room(&room[i]);
+    for (int k = 0; k < RANKS; k++) member[k] = (struct member){{&room[0], k}, {&room[1], k}, &room[0], {0}, {{0}}};
+    for (int k = 0; k < RANKS; k++) pthread_create(&thread[k], NULL, try_steps, &member[k]);
+    for (int k = 0; k < RANKS; k++) pthread_join(thread[k], NULL);
+    alarm(0);
+    for (int i = 0; i < 2; i++) close_room(&room[i]);
+    assert_int_equal(member[0].code[0], BLANCH_EDEVICE);
+    assert_int_equal(member[1].code[0], BLANCH_ENOMEM);
+    for (int k = 0; k < RANKS; k++) {
+        assert_int_equal(member[k].code[1], member[k].code[0]);
+        assert_non_null(strstr(member[k].said[1], "an earlier step or join has failed: "));
+        assert_non_null(strstr(member[k].said[1], member[k].said[0]));
+    }
 }
 
 /* --- every operation with statistics ------------------------------------------------------------ */
@@ -415,8 +509,7 @@ static bool compare_row(const struct row *row, struct blanch_device *const dev[R
     pthread_t thread[RANKS];
     make_row(&whole, device, row, n);
     step_row(&whole, 0, n);
-    memset(&room, 0, sizeof room);
-    pthread_barrier_init(&room.barrier, NULL, RANKS);
+    open_room(&room);
     for (int k = 0; k < RANKS; k++) {
         part[k] = (struct part_of_row){.rank = {&room, k}, .first = k ? first : 0, .whole = n};
         const struct blanch_collectives host = {sizeof host, k, RANKS, &part[k].rank, gather, exchange, spread};
@@ -434,7 +527,7 @@ static bool compare_row(const struct row *row, struct blanch_device *const dev[R
     for (int i = 0; i < whole.node->params; i++) compare_gradient(&whole, part, i);
     for (int k = 0; k < RANKS; k++) bl_graph_free(part[k].c.graph), bl_staged_close(staged[k]);
     bl_graph_free(whole.graph);
-    pthread_barrier_destroy(&room.barrier);
+    close_room(&room);
     return room.gathers + room.exchanges > 0;
 }
 
@@ -475,6 +568,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_reused_deconvolution),
         cmocka_unit_test(test_divided_roots),
         cmocka_unit_test(test_meanwhile),
+        cmocka_unit_test(test_a_failed_step),
         cmocka_unit_test(test_operations),
     };
     int failed = open_test_device(&device);

@@ -44,6 +44,18 @@ int bl_fail(int code, const char *format, ...) {
     return code;
 }
 
+char bl_message_hide(void) {
+    const char first = *message;
+    *message = 0;
+    return first;
+}
+
+bool bl_message_show(char first) {
+    if (*message) return false;
+    *message = first;
+    return true;
+}
+
 int bl_fail_more(int code, const char *more) {
     size_t used = strlen(message);
     snprintf(message + used, sizeof message - used, "\n%s", more);

@@ -11,6 +11,9 @@
 /* Records this thread's message, one line, and returns code, so that `return bl_fail(BLANCH_EINPUT, "...", ...)` reads
  * well. What is from outside needs no care: the whole goes through bl_text_show. */
 int bl_fail(int code, const char *format, ...) BL_PRINTF(2, 3);
+/* Around a call of somebody else's, who may set a message: false, or none is set, and it is the former one again. */
+char bl_message_hide(void);
+bool bl_message_show(char hidden);
 /* Puts "prefix: " before the message already recorded; returns code. */
 int bl_fail_in(int code, const char *format, ...) BL_PRINTF(2, 3);
 /* Puts lines behind it (a compiler's log), which are shown where they are asked for. */

@@ -64,7 +64,8 @@ static void become(const char *const *arguments, int input, int output) {
     setenv(launched, "1", 1);
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0); // whoever is root here wants to be
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
-    if (dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0)
+    // ranks say nothing on standard output, MPICH's mpiexec does
+    if (dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0)
         execvp(arguments[0], (char *const *)arguments);
     fprintf(stderr, "blanch: %s cannot be run: %s; BLANCH_MPIEXEC=PATH names another\n", arguments[0], strerror(errno));
     _exit(2);

@@ -121,7 +121,8 @@ int bl_train_call_read(struct bl_train_call *call, int argc, char **argv, bool *
 }
 
 /* A run that is resumed, or has a file of settings, finds its network itself. What has no effect is said. */
-static int open_model(struct bl_train_options *o, const struct bl_common *common, struct blanch_model **model) {
+static int open_model(struct bl_train_options *o, const struct bl_common *common, int rank,
+                      struct blanch_model **model) {
     enum blanch_norm norm;
     if (o->resume || o->config) return 0;
     int code = bl_common_model(common, model, &norm);
@@ -129,8 +130,8 @@ static int open_model(struct bl_train_options *o, const struct bl_common *common
     const bool nd = bl_model_norm(*model, norm) == BLANCH_ND;
     o->network.definition = *model;
     o->norm = bl_norm_name(norm);
-    bl_common_say_unused(common, nd);
-    if (o->diagnose && !nd)
+    if (!rank) bl_common_say_unused(common, nd);
+    if (!rank && o->diagnose && !nd)
         bl_progress_line(NULL, "warning: --diagnose has no effect: the network has no deconvolution");
     return 0;
 }
@@ -147,15 +148,19 @@ static int train(struct bl_train_options *o, struct bl_first_use *use, int ranks
 /* One line tells what has failed, whichever rank it was. */
 static int end_ranks(struct bl_ranks *ranks, int code) {
     if (bl_ranks_agree(ranks, &code)) bl_print_error(code);
+    if (bl_ranks_part(ranks, &code)) bl_print_error(code);
     bl_ranks_close(ranks);
     return bl_exit_status(code);
 }
 
-static int start(const struct bl_train_call *call, int ranks, int argc, char **argv) {
+/* A single device needs no ranks. */
+static int take_devices(struct bl_train_call *call, int ranks) {
     if (ranks > 1)
         return bl_fail(BLANCH_EUSAGE, "--devices starts ranks, and mpirun has: give --device-per-rank instead");
     if (call->common.device) return bl_fail(BLANCH_EUSAGE, "give --devices or --device, not both");
-    return bl_launch_ranks(call->devices, argc, argv);
+    if (call->options.device_per_rank) return bl_fail(BLANCH_EUSAGE, "give --devices or --device-per-rank, not both");
+    if (*call->devices && !strchr(call->devices, ',')) call->options.device = call->devices, call->devices = NULL;
+    return 0;
 }
 
 static int run(int argc, char **argv) {
@@ -170,7 +175,8 @@ static int run(int argc, char **argv) {
     if (!code && !help) {
         bl_end_in_order();
         if (ranks > 1) bl_end_patiently();
-        if (call.devices) code = start(&call, ranks, argc, argv);
+        if (call.devices) code = take_devices(&call, ranks);
+        if (!code && call.devices) return bl_launch_ranks(call.devices, argc, argv);
     }
     if (!code && !help && !call.devices) {
         if (ranks <= 1 && (o->shares || o->device_per_rank))
@@ -182,7 +188,7 @@ static int run(int argc, char **argv) {
         if (use.wanted) o->tune = &use.bounds;
         o->listener = listen;
         o->context = &screen;
-        code = open_model(o, &call.common, &model);
+        code = open_model(o, &call.common, rank, &model);
         if (!code) code = train(o, &use, ranks, call.timeout);
         bl_progress_end(screen.progress);
         bl_model_free(model);

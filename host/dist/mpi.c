@@ -6,7 +6,6 @@
 #include <mpi.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TAG_FAILED = 1, TAG_HERE, TAG_DONE };
+enum { TAG_FAILED = 1, TAG_HERE, TAG_DONE, TAG_LAST, TAG_VERDICT };
 enum { LOOKS = 200 }; // before the first rest
 static const double shortest_rest = 20e-6, longest_rest = 500e-6, look_around = 0.02, patience = 600;
-static const double farewell = 60, last_words = 10, answers = 5; // seconds that others are waited for at the end
+static const double farewell = 60, last_words = 10, answers = 5; // seconds, at the end, when something has failed
 
 struct lane { // calls of two of them may be under way together, from two threads
     struct mpi *mpi;
@@ -31,13 +30,14 @@ struct mpi {
     int lowest;                                // rank that has told of a failure
     int rank, ranks, failed_rank, failed_code; // the first failure that was told of; 0: none
     double timeout;
-    atomic_bool given_up;
+    bool given_up, told; // here; the others of it
     bool abandoned, timed_out;
     bool said_here, *hangs; // this rank has answered; (ranks) those that have not: NULL
     struct bl_rank *table;  // (ranks)
     int *member;            // (members) ranks that take part; NULL: all
     int members, member_rank;
     bool watches, left; // processes of this host, by their number; this rank takes no part
+    bool clean;         // all have said their last words, and may finalize
 };
 
 static int mpi_fail(int error, const char *what) {
@@ -56,14 +56,18 @@ static const char *name_of(const struct mpi *m, int rank, char name[300]) {
 /* --- telling ------------------------------------------------------------------------------------ */
 
 /* Messages of a number are small enough to leave at once. */
-static void tell(struct mpi *m, int tag, int value) {
+static void tell_rank(struct mpi *m, int rank, int tag, int value) {
     MPI_Request request;
+    int done = 0;
+    if (MPI_Isend(&value, 1, MPI_INT, rank, tag, m->apart, &request)) return;
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (!done) MPI_Request_free(&request);
+}
+
+static void tell(struct mpi *m, int tag, int value) {
+    m->told |= tag == TAG_FAILED;
     for (int k = 0; k < m->ranks; k++)
-        if (k != m->rank && !MPI_Isend(&value, 1, MPI_INT, k, tag, m->apart, &request)) {
-            int done = 0;
-            MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-            if (!done) MPI_Request_free(&request);
-        }
+        if (k != m->rank) tell_rank(m, k, tag, value);
 }
 
 /* That this rank lives, as soon as it knows of a failure: writing a checkpoint takes its time. */
@@ -76,6 +80,15 @@ static void say_here(struct mpi *m) {
 
 static void rest(double seconds) {
     nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * seconds)}, NULL);
+}
+
+/* A message that has come, from *source. */
+static bool take_number(struct mpi *m, int *source, int tag, int *value) {
+    MPI_Status status;
+    int there = 0;
+    if (MPI_Iprobe(*source, tag, m->apart, &there, &status) || !there) return false;
+    *source = status.MPI_SOURCE;
+    return !MPI_Recv(value, 1, MPI_INT, *source, tag, m->apart, MPI_STATUS_IGNORE);
 }
 
 /* A rank has told of its failure. */
@@ -145,7 +158,7 @@ static int wait_for(struct lane *lane, int error, MPI_Request *request, const ch
         error = MPI_Test(request, &done, MPI_STATUS_IGNORE);
         if (error) code = mpi_fail(error, what);
         if (error || done) break;
-        if (atomic_load(&m->given_up)) code = bl_fail(BLANCH_EDEVICE, "this rank has given up");
+        if (m->given_up) code = bl_fail(BLANCH_EDEVICE, "this rank has given up");
         pthread_mutex_unlock(&m->lock);
         if (looks >= LOOKS) rest(pause);
         pthread_mutex_lock(&m->lock);
@@ -170,7 +183,7 @@ static int begin(struct lane *lane, size_t bytes) {
     if (bytes > INT_MAX)
         return bl_fail(BLANCH_ELIMIT, "%zu bytes between two ranks are more than MPI takes at once", bytes);
     pthread_mutex_lock(&m->lock);
-    if (atomic_load(&m->given_up) || m->failed_code) {
+    if (m->given_up || m->failed_code) {
         say_here(m);
         pthread_mutex_unlock(&m->lock);
         code = bl_fail(BLANCH_EDEVICE, "a rank has failed");
@@ -207,6 +220,15 @@ static int spread(void *context, void *values, size_t bytes, int root) {
         code = wait_for(lane, error, &request, "spreading");
     }
     return code;
+}
+
+static void give_up(void *context, int code) {
+    struct mpi *m = ((struct lane *)context)->mpi;
+    pthread_mutex_lock(&m->lock);
+    if (!m->told && !m->failed_code) tell(m, TAG_FAILED, code);
+    m->given_up = true;
+    say_here(m);
+    pthread_mutex_unlock(&m->lock);
 }
 
 static int check_threads(void) {
@@ -267,7 +289,6 @@ static int open_on(struct mpi **made, MPI_Comm comm, double timeout) {
     m->now = m->meanwhile = (struct lane){m, MPI_COMM_NULL};
     m->apart = MPI_COMM_NULL;
     m->timeout = timeout > 0 ? timeout : patience;
-    atomic_init(&m->given_up, false);
     pthread_mutex_init(&m->lock, NULL);
     code = duplicate(comm, &m->now.comm);
     if (!code) code = duplicate(comm, &m->meanwhile.comm);
@@ -294,7 +315,7 @@ static struct blanch_collectives lane_of(struct lane *lane, const struct blanch_
     const struct mpi *m = lane->mpi;
     const int rank = m->member ? m->member_rank : m->rank, ranks = m->member ? m->members : m->ranks;
     return (struct blanch_collectives){
-        sizeof(struct blanch_collectives), rank, ranks, lane, gather, exchange, spread, meanwhile};
+        sizeof(struct blanch_collectives), rank, ranks, lane, gather, exchange, spread, meanwhile, give_up};
 }
 
 static struct blanch_collectives table_of(struct mpi *m) {
@@ -325,22 +346,6 @@ void blanch_collectives_mpi_free(struct blanch_collectives *all) {
 }
 
 /* --- for the command line ----------------------------------------------------------------------- */
-
-#ifdef OPEN_MPI
-static const char *const starter_options[] = {"--oversubscribe",           "--bind-to", "none", "--mca",
-                                              "odls_base_sigkill_timeout", "2",         NULL};
-#elif defined MPICH_VERSION
-static const char *const starter_options[] = {"-disable-auto-cleanup", NULL};
-#else
-static const char *const starter_options[] = {NULL};
-#endif
-
-const char *bl_ranks_starter(void) {
-    return BL_MPIEXEC;
-}
-const char *const *bl_ranks_starter_options(void) {
-    return starter_options;
-}
 
 static struct mpi *of(const struct bl_ranks *ranks) {
     return ((struct lane *)ranks->all.context)->mpi;
@@ -410,54 +415,56 @@ int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left) {
     return 0;
 }
 
-void bl_ranks_give_up(struct bl_ranks *ranks) {
-    atomic_store(&of(ranks)->given_up, true);
-}
-
 /* --- the end ------------------------------------------------------------------------------------ */
 
-/* From rank 0, when it has written what it had to: who tells the message. False: it did not come. */
+static bool has_failed(const struct mpi *m) {
+    return m->failed_code || m->told || m->abandoned || m->timed_out;
+}
+
+/* From rank 0, when it has written what it had to: who tells the message. False: it did not come. Where nothing has
+ * failed a rank may be slow here as anywhere. */
 static bool hear_done(struct mpi *m, int *teller) {
-    const double start = bl_now();
-    int there = 0;
-    while (m->left || (bl_now() - start < farewell && !(m->hangs && m->hangs[0]))) {
-        if (MPI_Iprobe(0, TAG_DONE, m->apart, &there, MPI_STATUS_IGNORE)) return false;
-        if (there) return !MPI_Recv(teller, 1, MPI_INT, 0, TAG_DONE, m->apart, MPI_STATUS_IGNORE);
-        if (hear(m)) say_here(m);
+    double start = bl_now();
+    while (m->left || (bl_now() - start < (has_failed(m) ? farewell : m->timeout) && !(m->hangs && m->hangs[0]))) {
+        if (take_number(m, &(int){0}, TAG_DONE, teller)) return true;
+        if (hear(m)) say_here(m), start = bl_now();
         if (m->watches && is_gone(m, 0)) return false;
         rest(longest_rest);
     }
-    return false;
+    rest(look_around); // this rank may have been stopped
+    return take_number(m, &(int){0}, TAG_DONE, teller);
 }
 
-/* Of a rank that waited in vain: who lives has answered; the others hang, and are named. */
-static bool name_hanging(struct mpi *m) {
+static int name_silent(const struct mpi *m) {
     char names[900] = "", name[300];
-    MPI_Status status;
-    const double start = bl_now();
-    int there, unused, left = m->ranks - 1;
-    if (!(m->hangs = bl_calloc((size_t)m->ranks, sizeof *m->hangs))) return false;
-    for (int k = 0; k < m->ranks; k++) m->hangs[k] = k != m->rank;
-    while (left && bl_now() - start < answers) {
-        hear(m);
-        if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_HERE, m->apart, &there, &status)) break;
-        if (!there) rest(longest_rest);
-        if (!there || MPI_Recv(&unused, 1, MPI_INT, status.MPI_SOURCE, TAG_HERE, m->apart, MPI_STATUS_IGNORE)) continue;
-        left -= m->hangs[status.MPI_SOURCE];
-        m->hangs[status.MPI_SOURCE] = false;
-    }
     for (int k = 0; k < m->ranks; k++) {
         const size_t used = strlen(names);
         if (!m->hangs[k] || used > sizeof names - 300) continue;
         snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", name_of(m, k, name));
     }
-    return *names && bl_fail(BLANCH_EDEVICE, "%s: no answer for %.0f s: it hangs", names, m->timeout);
+    return *names ? bl_fail(BLANCH_EDEVICE, "%s: no answer for %.0f s: it hangs", names, m->timeout) : 0;
+}
+
+/* Of a rank that waited in vain: who lives has answered; the others hang, and are named. */
+static bool name_hanging(struct mpi *m) {
+    const double start = bl_now();
+    int unused, left = m->ranks - 1;
+    if (!(m->hangs = bl_calloc((size_t)m->ranks, sizeof *m->hangs))) return false;
+    for (int k = 0; k < m->ranks; k++) m->hangs[k] = k != m->rank;
+    while (left && bl_now() - start < answers) {
+        hear(m);
+        for (int k = MPI_ANY_SOURCE; take_number(m, &k, TAG_HERE, &unused); k = MPI_ANY_SOURCE)
+            left -= m->hangs[k], m->hangs[k] = false;
+        rest(longest_rest);
+    }
+    return name_silent(m) != 0;
 }
 
 /* MPICH's mpiexec would wait for them for ever: those of this host are killed, when everything is told. */
-static void kill_hanging(const struct mpi *m) {
+static void kill_hanging(struct mpi *m) {
     for (int k = 0; m->hangs && m->watches && k < m->ranks; k++)
-        if (m->hangs[k] && !strcmp(m->table[k].host, m->table[m->rank].host)) kill(m->table[k].pid, SIGKILL);
+        if (m->hangs[k] && !strcmp(m->table[k].host, m->table[m->rank].host))
+            m->hangs[k] = false, kill(m->table[k].pid, SIGKILL);
 }
 
 /* Without rank 0 the lowest of those that have something to tell does. */
@@ -468,6 +475,19 @@ static bool is_told(struct mpi *m) {
         rest(longest_rest);
     }
     return m->failed_code && m->lowest < m->rank;
+}
+
+/* By a rank that has done its part. Whether it is the one to tell that rank 0 does not answer. */
+static bool lose_first(struct mpi *m, int *code) {
+    char name[300];
+    const bool gone = m->watches && is_gone(m, 0);
+    tell(m, TAG_FAILED, BLANCH_EDEVICE);
+    const bool tells = !is_told(m);
+    if (!m->hangs) m->hangs = bl_calloc((size_t)m->ranks, sizeof *m->hangs);
+    if (m->hangs) m->hangs[0] = !gone;
+    *code = gone || !m->hangs ? bl_fail(BLANCH_EDEVICE, "%s is gone: killed, or out of memory", name_of(m, 0, name))
+                              : name_silent(m);
+    return tells;
 }
 
 /* mpirun sends the others SIGTERM where one is killed, which is no interruption. A layer that waited for a rank has
@@ -492,11 +512,13 @@ bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     char name[300], *message = own ? bl_strdup(blanch_error_message()) : NULL;
     int teller = m->rank;
     hear(m);
-    if (own && !m->timed_out) tell(m, TAG_FAILED, *code);
+    if (own && !m->told) tell(m, TAG_FAILED, *code);
     if (*code || m->failed_code) say_here(m);
     if (own && m->timed_out && name_hanging(m)) free(message), message = bl_strdup(blanch_error_message());
     if (m->rank) {
-        if (!hear_done(m, &teller)) teller = own && !is_told(m) ? m->rank : -1;
+        const bool heard = hear_done(m, &teller);
+        if (!heard && !*code && !m->failed_code) return lose_first(m, code);
+        if (!heard) teller = own && !is_told(m) ? m->rank : -1;
     } else {
         teller = own || !m->failed_code ? 0 : m->failed_rank;
         tell(m, TAG_DONE, teller);
@@ -509,26 +531,63 @@ bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     return teller == m->rank && *code;
 }
 
-/* Whether nobody has left a collective within it. */
-static bool is_clean(struct mpi *m) {
-    MPI_Request request;
-    const double start = bl_now();
-    int own = m->abandoned, any = 1, done = 0;
-    if (MPI_Iallreduce(&own, &any, 1, MPI_INT, MPI_MAX, m->apart, &request)) return false;
-    while (!done && bl_now() - start < last_words) {
-        if (MPI_Test(&request, &done, MPI_STATUS_IGNORE)) return false;
-        if (!done && first_gone(m) >= 0) return false;
-        if (!done) rest(shortest_rest);
+/* Of rank 0: whether everybody is there, and nobody has left a collective within it. */
+static bool hear_last_words(struct mpi *m, int *code) {
+    double start = bl_now();
+    int waited = m->ranks - 1, left = 0;
+    bool clean = !m->abandoned, ends = false, *silent = bl_calloc((size_t)m->ranks, sizeof *silent);
+    for (int k = 1; k < m->ranks && silent; k++) silent[k] = true;
+    while (waited && !ends && silent) {
+        ends = first_gone(m) >= 0 || bl_now() - start >= (has_failed(m) ? last_words : m->timeout);
+        rest(ends ? look_around : longest_rest); // and looks once more
+        if (hear(m)) start = bl_now();
+        for (int k = MPI_ANY_SOURCE; take_number(m, &k, TAG_LAST, &left); k = MPI_ANY_SOURCE)
+            waited -= silent[k], silent[k] = false, clean &= !left;
     }
-    for (int k = 0; k < m->ranks && hear(m); k++) continue; // messages that nobody needed
-    return done && !any;
+    clean &= silent && !waited && first_gone(m) < 0;
+    if (waited && silent && first_gone(m) < 0 && !has_failed(m) && !m->hangs) {
+        m->hangs = silent, silent = NULL;
+        *code = name_silent(m);
+    }
+    free(silent);
+    return clean;
+}
+
+/* Rank 0 alone decides: of ranks that each went by their own clock one may finalize, which waits for all. Who waits no
+ * longer says so. */
+static bool hear_verdict(struct mpi *m, int *code, bool *tells) {
+    const double start = bl_now(), longest = (has_failed(m) ? last_words : m->timeout) + answers;
+    int verdict = 0;
+    if (m->hangs && m->hangs[0]) return false;
+    tell_rank(m, 0, TAG_LAST, m->abandoned);
+    for (;;) {
+        const bool gone = first_gone(m) >= 0, late = bl_now() - start >= longest;
+        rest(gone ? look_around : longest_rest);
+        if (take_number(m, &(int){0}, TAG_VERDICT, &verdict)) return verdict;
+        if (!gone && !late) continue;
+        tell_rank(m, 0, TAG_LAST, true);
+        if (late && !has_failed(m)) *tells = lose_first(m, code);
+        return false;
+    }
+}
+
+bool bl_ranks_part(struct bl_ranks *ranks, int *code) {
+    struct mpi *m = of(ranks);
+    bool tells = m->rank == 0;
+    int late = 0;
+    kill_hanging(m);
+    m->clean = m->rank ? hear_verdict(m, &late, &tells) : hear_last_words(m, &late);
+    if (!*code) *code = late;
+    return late && tells;
 }
 
 void bl_ranks_close(struct bl_ranks *ranks) {
     if (!ranks) return;
     struct mpi *m = of(ranks);
+    const bool clean = m->clean;
+    if (!m->rank) tell(m, TAG_VERDICT, clean);
     kill_hanging(m);
-    const bool clean = is_clean(m);
+    for (int k = 0; k < m->ranks && hear(m); k++) continue; // messages that nobody needed
     m->abandoned |= !clean;
     close_on(m);
     if (clean) MPI_Finalize();

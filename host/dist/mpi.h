@@ -31,13 +31,14 @@ const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank);
 /* From now on the others are left out, *left this one: its collectives are gone, and it goes to the end. All ranks call
  * it alike; keep (ranks), rank 0's true. */
 int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left);
-/* From now on calls of the collectives fail in this process, also one that is under way: it ends by an error. */
-void bl_ranks_give_up(struct bl_ranks *ranks);
 /* The end, when nothing else uses the ranks: *code, of this rank, becomes the cause's of all of them, 0 where all ended
  * well. Whether this rank is the one to tell its message; one that has none tells nothing. All come to the end
  * together, as far as they live, rank 0 the last: what it had to write is written. */
 bool bl_ranks_agree(struct bl_ranks *ranks, int *code);
-/* After the message was told. Ends MPI, but where something failed within it: the process ends without, then. */
+/* After the message was told: the last words of all ranks, which are waited for as long as any other exchange where
+ * nothing has failed. Whether this rank is the one to tell that another does not say any, *code then. */
+bool bl_ranks_part(struct bl_ranks *ranks, int *code);
+/* Ends MPI, but where something failed within it, or a rank has gone: all processes end without, then. */
 void bl_ranks_close(struct bl_ranks *ranks); // NULL: nothing
 
 #endif

@@ -18,9 +18,11 @@ const struct bl_rank *bl_ranks_at(const struct bl_ranks *ranks, int rank) {
 int bl_ranks_keep(struct bl_ranks *ranks, const bool *keep, bool *left) {
     return 0;
 }
-void bl_ranks_give_up(struct bl_ranks *ranks) {}
 bool bl_ranks_agree(struct bl_ranks *ranks, int *code) {
     return true;
+}
+bool bl_ranks_part(struct bl_ranks *ranks, int *code) {
+    return false;
 }
 void bl_ranks_close(struct bl_ranks *ranks) {}
 

@@ -20,10 +20,24 @@ struct bl_begun_sum {
 
 /* --- sums on the host --------------------------------------------------------------------------- */
 
-/* Of a call of the host's table. */
-static int noted(struct bl_lane *lane, int code) {
+/* Of a call of the host's table, which says more, or nothing. */
+static int noted(struct bl_lane *lane, int code, char hidden, const char *call) {
+    const bool silent = bl_message_show(hidden);
     lane->left |= code != 0;
-    return code;
+    return code && silent ? bl_fail(code, "the table of collectives failed in %s", call) : code;
+}
+
+static int host_gather(struct bl_lane *lane, const void *own, size_t bytes, void *all) {
+    const char hidden = bl_message_hide();
+    return noted(lane, lane->host.gather(lane->host.context, own, bytes, all), hidden, "gather");
+}
+static int host_exchange(struct bl_lane *lane, const void *from, size_t bytes, void *to) {
+    const char hidden = bl_message_hide();
+    return noted(lane, lane->host.exchange(lane->host.context, from, bytes, to), hidden, "exchange");
+}
+static int host_spread(struct bl_lane *lane, void *values, size_t bytes, int root) {
+    const char hidden = bl_message_hide();
+    return noted(lane, lane->host.spread(lane->host.context, values, bytes, root), hidden, "spread");
 }
 
 static int room_of(struct bl_lane *lane, size_t bytes) {
@@ -48,7 +62,7 @@ static int sum_few(struct bl_lane *lane, float *values, int64_t count) {
     const struct blanch_collectives *h = &lane->host;
     const size_t bytes = (size_t)count * sizeof *values;
     int code = room_of(lane, bytes * (size_t)h->ranks);
-    if (!code) code = noted(lane, h->gather(h->context, values, bytes, lane->room));
+    if (!code) code = host_gather(lane, values, bytes, lane->room);
     if (code) return code;
     add_up(values, lane->room, (size_t)count, h->ranks);
     lane->bytes += bytes * (size_t)(h->ranks - 1);
@@ -63,11 +77,11 @@ static int sum_many(struct bl_lane *lane, float *values, int64_t count, size_t a
     int code = room_of(lane, (all + block) * sizeof *values);
     if (code) return code;
     float *parts = lane->room, *own = parts + all;
-    code = noted(lane, h->exchange(h->context, values, bytes, parts));
+    code = host_exchange(lane, values, bytes, parts);
     if (code) return code;
     add_up(own, parts, block, h->ranks);
     lane->bytes += 2 * bytes * (size_t)(h->ranks - 1);
-    return noted(lane, h->gather(h->context, own, bytes, values));
+    return host_gather(lane, own, bytes, values);
 }
 
 /* values has room for the padding. */
@@ -87,7 +101,7 @@ static int sum_begun(struct bl_staged *s, struct bl_begun_sum *sum) {
     const struct blanch_collectives *h = &s->meanwhile.host;
     const size_t bytes = sum->share * sizeof *sum->values;
     const double start = bl_now();
-    code = noted(&s->meanwhile, h->gather(h->context, sum->values + sum->share * (size_t)h->ranks, bytes, sum->values));
+    code = host_gather(&s->meanwhile, sum->values + sum->share * (size_t)h->ranks, bytes, sum->values);
     s->meanwhile.bytes += bytes * (size_t)(h->ranks - 1);
     s->meanwhile.seconds += bl_now() - start;
     return code;
@@ -109,12 +123,12 @@ static void *work(void *argument) {
         while (!s->stop && s->taken == s->begun) pthread_cond_wait(&s->changed, &s->lock);
         if (s->taken == s->begun) break;
         struct bl_begun_sum sum = s->sums[s->taken];
-        const bool failed = s->code != 0;
+        const bool skip = s->code != 0;
         pthread_mutex_unlock(&s->lock);
-        int code = failed ? 0 : sum_begun(s, &sum); // the array may move meanwhile
+        int code = skip ? 0 : sum_begun(s, &sum); // the array may move meanwhile
         pthread_mutex_lock(&s->lock);
-        if (code) s->message = bl_strdup(blanch_error_message());
-        if (code) s->code = code;
+        if (code && !s->code) s->code = code, s->message = bl_strdup(blanch_error_message());
+        s->traffic = (struct bl_traffic){s->meanwhile.seconds, 0, s->meanwhile.bytes};
         s->sums[s->taken].event = sum.event;
         s->taken++;
         pthread_cond_broadcast(&s->changed);
@@ -123,15 +137,24 @@ static void *work(void *argument) {
     return NULL;
 }
 
+/* Of a step before, or of what was begun in this one. */
+static int failed(struct bl_staged *s) {
+    pthread_mutex_lock(&s->lock);
+    const int code = s->code;
+    pthread_mutex_unlock(&s->lock);
+    return code ? bl_fail(code, "%s%s", s->given_up ? "an earlier step or join has failed: " : "",
+                          s->message ? s->message : blanch_error_text(code))
+                : 0;
+}
+
 /* Until so many of those begun are done. */
 static int wait_for(struct bl_staged *s, size_t done) {
     const double start = bl_now();
     pthread_mutex_lock(&s->lock);
     while (s->taken < done) pthread_cond_wait(&s->changed, &s->lock);
-    const int code = s->code;
     pthread_mutex_unlock(&s->lock);
     s->waited += bl_now() - start;
-    return code ? bl_fail(code, "%s", s->message ? s->message : blanch_error_text(code)) : 0;
+    return failed(s);
 }
 
 static int start_thread(struct bl_staged *s) {
@@ -148,7 +171,8 @@ static int start_thread(struct bl_staged *s) {
 
 static int begin_shares(void *context, struct blanch_device *dev, const struct bl_floats *f, int64_t share) {
     struct bl_staged *s = context;
-    int code = start_thread(s);
+    int code = failed(s);
+    if (!code) code = start_thread(s);
     if (code) return code;
     struct bl_begun_sum *sum = &s->sums[s->begun];
     const size_t all = share ? (size_t)share * (size_t)s->table.ranks : padded(s, f->count);
@@ -197,10 +221,27 @@ static int finish(void *context, bool drop) {
     return code;
 }
 
+/* The thread's call ends where the host's table can be told. */
+static void give_up(void *context, int code) {
+    struct bl_staged *s = context;
+    char *message = bl_strdup(blanch_error_message());
+    pthread_mutex_lock(&s->lock);
+    const bool first = !s->code, again = s->given_up;
+    if (first) s->code = code, s->message = message;
+    s->given_up = true;
+    pthread_mutex_unlock(&s->lock);
+    if (s->now.host.give_up && !again) s->now.host.give_up(s->now.host.context, code);
+    if (s->apart && s->meanwhile.host.give_up && !again) s->meanwhile.host.give_up(s->meanwhile.host.context, code);
+    pthread_mutex_lock(&s->lock);
+    while (s->meanwhile.host.give_up && s->taken < s->begun) pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    if (!first) free(message);
+}
+
 /* --- what is waited for ------------------------------------------------------------------------- */
 
 static int enter(struct bl_staged *s, double *start) {
-    int code = s->begun && !s->apart ? wait_for(s, s->begun) : 0; // those begun come first
+    int code = s->begun && !s->apart ? wait_for(s, s->begun) : failed(s); // those begun come first
     *start = bl_now();
     return code;
 }
@@ -253,7 +294,7 @@ static int spread_staged(struct bl_staged *s, struct blanch_device *dev, const s
     struct bl_floats_view view;
     int code = bl_staged_look(s, dev, f, (size_t)f->count, &view);
     if (!code) code = enter(s, &start);
-    if (!code) code = noted(&s->now, s->now.host.spread(s->now.host.context, view.values, bytes, root));
+    if (!code) code = host_spread(&s->now, view.values, bytes, root);
     if (!code) {
         if (s->table.rank == root) s->now.bytes += bytes * (size_t)(s->table.ranks - 1);
         s->now.seconds += bl_now() - start;
@@ -281,7 +322,7 @@ static int spread(void *context, struct blanch_device *dev, const struct bl_floa
 static int gather_kept(struct bl_staged *s, const void *own, size_t bytes, void *all) {
     double start;
     int code = enter(s, &start);
-    if (!code) code = noted(&s->now, s->now.host.gather(s->now.host.context, own, bytes, all));
+    if (!code) code = host_gather(&s->now, own, bytes, all);
     if (code) return code;
     s->now.bytes += bytes * (size_t)(s->now.host.ranks - 1);
     s->now.seconds += bl_now() - start;
@@ -371,7 +412,7 @@ static int sum_own(struct bl_staged *s, const float *values, size_t share, float
     double start;
     int code = enter(s, &start);
     if (!code) code = room_of(&s->now, bytes * (size_t)h->ranks);
-    if (!code) code = noted(&s->now, h->exchange(h->context, values, bytes, s->now.room));
+    if (!code) code = host_exchange(&s->now, values, bytes, s->now.room);
     if (code) return code;
     add_up(to, s->now.room, share, h->ranks);
     s->now.bytes += bytes * (size_t)(h->ranks - 1);
@@ -421,8 +462,11 @@ static int sum_host(void *context, double *values, int count) {
 /* --- the table ---------------------------------------------------------------------------------- */
 
 static struct bl_traffic traffic(void *context) {
-    const struct bl_staged *s = context;
-    return (struct bl_traffic){s->now.seconds + s->meanwhile.seconds, s->waited, s->now.bytes + s->meanwhile.bytes};
+    struct bl_staged *s = context;
+    pthread_mutex_lock(&s->lock);
+    const struct bl_traffic meanwhile = s->traffic;
+    pthread_mutex_unlock(&s->lock);
+    return (struct bl_traffic){s->now.seconds + meanwhile.seconds, s->waited, s->now.bytes + meanwhile.bytes};
 }
 
 int bl_staged_open(struct bl_staged **staged, const struct blanch_collectives *host) {
@@ -447,7 +491,8 @@ int bl_staged_open(struct bl_staged **staged, const struct blanch_collectives *h
                                        .merge_sums = bl_staged_merge_sums,
                                        .sum_host = sum_host,
                                        .gather_host = gather_host,
-                                       .traffic = traffic};
+                                       .traffic = traffic,
+                                       .give_up = give_up};
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     return 0;

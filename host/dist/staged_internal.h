@@ -27,9 +27,11 @@ struct bl_staged {
     bool started, stop;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    int code; // of the thread
+    int code; // of what the thread does, or of a step: every call fails by it
     char *message;
-    double waited; // seconds
+    bool given_up;
+    struct bl_traffic traffic; // of what the thread has done
+    double waited;             // seconds
 };
 
 /* Floats of the device, for the host: where they are, or staged. */

@@ -71,6 +71,9 @@ struct bl_collectives {
     int (*sum_host)(void *context, double *values, int count);
     int (*gather_host)(void *context, const double *own, int count, double *all); // all: (ranks, count)
     struct bl_traffic (*traffic)(void *context);
+    /* This rank has failed in a step, with the code and the message that are there: all calls fail by them from now on,
+     * and none is under way any more where the ranks can be told. */
+    void (*give_up)(void *context, int code);
 };
 
 /* The same without a table: nothing to do. */

@@ -189,7 +189,6 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
 }
 
 static int tear_down(struct run *run, int code) {
-    if (code && run->ranks) bl_ranks_give_up(run->ranks); // else others would be waited for
     const bool left = bl_staged_close(run->staged);
     if (run->log && fclose(run->log) != 0 && !code)
         code = bl_fail(BLANCH_EIO, "%s could not be written", run->log_path);

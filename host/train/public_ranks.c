@@ -22,6 +22,13 @@ static int take_meanwhile(struct blanch_collectives *meanwhile, struct blanch_co
     return code;
 }
 
+/* Of one rank alone, unlike what is refused for its arguments: the others would wait for it. */
+static int refuse(const struct blanch_collectives *all, int code) {
+    if (all->give_up) all->give_up(all->context, code);
+    if (all->meanwhile && all->meanwhile->give_up) all->meanwhile->give_up(all->meanwhile->context, code);
+    return code;
+}
+
 int blanch_network_join(struct blanch_network *network, const struct blanch_collectives *all, bool sync_stats) {
     struct blanch_collectives own, meanwhile;
     int code = bl_given(network && all, __func__);
@@ -32,12 +39,14 @@ int blanch_network_join(struct blanch_network *network, const struct blanch_coll
         code = bl_fail(BLANCH_EUSAGE, "a network made for inference has no steps that ranks could share");
     if (!code && network->staged) code = bl_fail(BLANCH_EUSAGE, "the network is of several ranks already");
     if (code || own.ranks == 1) return code;
-    if ((code = bl_staged_open(&network->staged, &own))) return code;
-    code = bl_graph_join(network->graph, bl_staged_table(network->staged), sync_stats);
-    if (code) {
-        bl_staged_close(network->staged);
+    if ((code = bl_staged_open(&network->staged, &own))) return refuse(&own, code);
+    const struct bl_collectives *table = bl_staged_table(network->staged);
+    if ((code = bl_graph_join(network->graph, table, sync_stats))) {
+        bl_staged_close(network->staged); // of which nothing was asked
         network->staged = NULL;
-        return code;
+        return code == BLANCH_EUSAGE ? code : refuse(&own, code);
     }
-    return bl_graph_spread(network->graph);
+    code = bl_graph_spread(network->graph);
+    if (code) table->give_up(table->context, code); // every step is refused by it
+    return code;
 }

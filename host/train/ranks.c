@@ -26,6 +26,7 @@ int bl_run_agree_to_stop(const struct run *run, bool *stops) {
 /* Of what was asked for, but what a rank may have for itself; exact as a double, and its square. */
 static double hash_of(const struct bl_train_options *given) {
     static const char *const own[] = {"device", "max_alloc", "cache", "tensorboard"};
+    static const char *const deciding[] = {"BLANCH_KIND", "BLANCH_ROOTS"}; // what is exchanged
     uint64_t hash = BL_HASH_START;
     for (const struct bl_setting *s = bl_settings; s->key; s++) {
         bool shared = bl_setting_given(given, s);
@@ -37,6 +38,12 @@ static double hash_of(const struct bl_train_options *given) {
         cJSON_Delete(value);
     }
     if (given->shares) hash = bl_hash(hash, given->shares, strlen(given->shares));
+    const int64_t checks[] = {given->validate, given->diagnose};
+    hash = bl_hash(hash, checks, sizeof checks);
+    for (int i = 0; i < BL_COUNT(deciding); i++) {
+        const char *value = getenv(deciding[i]);
+        hash = bl_hash(hash, value ? value : "", value ? strlen(value) + 1 : 1);
+    }
     return (double)((hash ^ hash >> 32) & 0xfffff) + (given->resume ? 0x100000 : 0);
 }
 

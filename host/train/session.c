@@ -15,11 +15,20 @@ void bl_stepped_release(struct bl_stepped *stepped) {
 /* The metrics become those of all ranks, and the loss of one that is not finite is everybody's. */
 static int judge_loss(const struct bl_graph *graph, struct bl_stepped *out) {
     struct blanch_metrics *m = &out->metrics;
-    double sums[] = {!isfinite(m->loss), isfinite(m->loss) ? m->loss : 0, m->count, m->top1, m->top5, (double)m->pixels,
-                     (double)m->right};
-    int code = bl_sum_host(bl_graph_collectives(graph), sums, BL_COUNT(sums));
+    double sums[] = {!isfinite(m->loss),
+                     isfinite(m->loss) ? m->loss : 0,
+                     m->count,
+                     m->top1,
+                     m->top5,
+                     (double)m->pixels,
+                     (double)m->right,
+                     0};
+    const struct bl_collectives *all = bl_graph_collectives(graph);
+    if (all && sums[0] > 0) sums[7] = all->rank;
+    int code = bl_sum_host(all, sums, BL_COUNT(sums));
     out->finite = !code && sums[0] == 0;
-    if (code || !bl_graph_collectives(graph)) return code;
+    out->culprit = all && sums[0] == 1 ? (int)sums[7] : -1;
+    if (code || !all) return code;
     m->loss = out->finite ? sums[1] : NAN;
     m->count = (int)sums[2], m->top1 = (int)sums[3], m->top5 = (int)sums[4];
     m->pixels = (int64_t)sums[5], m->right = (int64_t)sums[6];
@@ -293,11 +302,14 @@ static int make_step(struct bl_session *s, const struct bl_step *wanted, struct 
         code = next_batch(s, &out->batch);
     if (ledger) bl_ledger_loaded(ledger);
     out->load_ms = 1e3 * (bl_now() - f->start);
+    const bool there = !code; // this rank, where others are
     if (!code) code = count_images(s, out);
     if (!code) code = check(s, wanted, out);
     out->checks_ms = 1e3 * (bl_now() - f->start) - out->load_ms;
     out->begun = !code;
     if (!code) code = compute(s, wanted, f);
+    const struct bl_collectives *all = bl_graph_collectives(s->net->graph);
+    if (code && there && all) all->give_up(all->context, code);
     if (code) wait_out(s, f);
     return code;
 }

@@ -26,6 +26,7 @@ struct bl_stepped {
     struct blanch_metrics metrics;
     bool begun;  // on the device: what fails from now on may have changed running buffers and parameters
     bool finite; // the loss; where it is not, nothing was updated
+    int culprit; // the one of several ranks whose loss is not finite; -1: any
     struct bl_loss_scale loss_scale; // of a network that scales its loss; where overflow is set, nothing was updated
     double load_ms, checks_ms;       // until the batch was there; of validation and diagnosis
     double busy_ms;                  // of several ranks: this one's passes, without what it waited for the others

@@ -12,7 +12,7 @@ static const double longest_ahead = 1;          // seconds of a step beyond whic
 void bl_run_tell(const struct run *run, enum bl_train_event event, const char *format, ...) {
     char text[2400];
     va_list arguments;
-    if (!run->o.listener || (!bl_run_writes(run) && event != BL_TRAIN_WARNING)) return;
+    if (!run->o.listener || !bl_run_writes(run)) return;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
@@ -27,9 +27,13 @@ void bl_run_say_kept(const struct run *run, char *text, size_t size) {
                  run->saved_step);
 }
 
+/* What opening the data found all ranks say alike, and rank 0 tells; of its own images each rank speaks. */
 void bl_run_tell_messages(const struct run *run) {
-    for (const char *message; (message = bl_dataset_message(run->data));)
+    const bool own = !bl_run_writes(run) && run->session.loader && run->o.listener;
+    for (const char *message; (message = bl_dataset_message(run->data));) {
         bl_run_tell(run, BL_TRAIN_WARNING, "%s", message);
+        if (own) run->o.listener(run->o.context, BL_TRAIN_WARNING, run->position.step, run->steps, message);
+    }
 }
 
 int bl_run_images(const struct run *run) {
@@ -66,14 +70,17 @@ static int find_nonfinite(struct run *run, const char **node, const char **what)
     return code;
 }
 
-static int diverged(struct run *run) {
+/* A rank whose images have a loss that is finite finds nothing, and tells of the other one. */
+static int diverged(struct run *run, int culprit) {
     const char *node = NULL, *what = NULL;
-    char where[200] = "", kept[300];
+    char where[200] = "", kept[300], who[300] = "";
     int code = find_nonfinite(run, &node, &what);
     if (code) return code;
     if (node) snprintf(where, sizeof where, ", first seen in %s (%s)", node, what);
     bl_run_say_kept(run, kept, sizeof kept);
-    return bl_fail(BLANCH_EDIVERGED, "the loss is not finite at step %" PRId64 "%s; %s; try a smaller --lr",
+    const struct bl_rank *r = run->ranks && culprit >= 0 ? bl_ranks_at(run->ranks, culprit) : NULL;
+    if (r) snprintf(who, sizeof who, "rank %d (%s, %s): ", culprit, r->host, r->device);
+    return bl_fail(BLANCH_EDIVERGED, "%sthe loss is not finite at step %" PRId64 "%s; %s; try a smaller --lr", who,
                    run->position.step + 1, where, kept);
 }
 
@@ -170,7 +177,7 @@ static int log_overflow(struct run *run, const struct bl_loss_scale *scale) {
 
 /* Of the step after the last one that was told of. */
 static int take_step(struct run *run, const struct bl_stepped *stepped, double took) {
-    if (!stepped->finite) return diverged(run);
+    if (!stepped->finite) return diverged(run, stepped->culprit);
     int code = book_step(run, stepped, took);
     return code || !stepped->loss_scale.overflow ? code : log_overflow(run, &stepped->loss_scale);
 }

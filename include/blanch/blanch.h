@@ -432,12 +432,18 @@ struct blanch_collectives {
     /* Another table of the same ranks, whose calls may come while one of this table is under way, from another thread:
      * gradients are summed by it while layers exchange statistics. NULL: none, and these wait for those. */
     const struct blanch_collectives *meanwhile;
+    /* A step of this rank, or its joining, has failed, by `code`: the table's calls fail from now on, also one that is
+     * under way in another thread, and those of the other ranks, as soon as they hear of it. Called once, by ranks that
+     * only heard of a failure too. NULL: they are waited for. */
+    void (*give_up)(void *context, int code);
 };
 /* The network is that of one rank: its parameters, buffers and optimiser's state become those of rank 0, and from now
  * on a step is of the images that all ranks give. Its gradients are summed over them, each image with the same weight,
  * and its metrics are of all of them. sync_stats: so are statistics of the batch; else they are each rank's own, and
- * running statistics too. `all` is copied; what its context is outlives the network. BLANCH_EUSAGE: made for inference,
- * joined before, or with sync_stats a layer that has no statistics of several ranks. */
+ * running statistics too. `all` is copied; what its context is outlives the network. A network whose step has failed
+ * makes no other, as the ranks are no longer in step; nor does one that did not join where exchanges had begun.
+ * BLANCH_EUSAGE: made for inference, joined before, or with sync_stats a layer that has no statistics of several ranks.
+ */
 int blanch_network_join(struct blanch_network *network, const struct blanch_collectives *all, bool sync_stats);
 /* Over MPI. communicator: the address of an MPI_Comm, of which a duplicate is made, by all of its ranks;
  * MPI_Init_thread was called with MPI_THREAD_SERIALIZED or more. BLANCH_EUSAGE: it was not, or this library was built

@@ -14,7 +14,7 @@ from . import options, structs
 from .arrays import images_of, labels_of, number, pointer, text, values_of, whole
 from .config import of_fit, of_network, over_fit
 from .device import Device, default_device
-from .errors import InputError, UsageError
+from .errors import Error, InputError, UsageError
 from .ledger import Ledger, read_ledger, read_layers, read_overhead
 from .library import Closing, Handle, lib
 from .model import Model
@@ -96,6 +96,8 @@ class Network(Closing):
     (2, 10)
     """
 
+    _tables: tuple = ()     # of ranks, with what their methods are of
+
     def __init__(self, model: Any = None, device: Union[Device, str, None] = None, *, norm: Optional[str] = None,
                  batch: Optional[int] = None, classes: Optional[int] = None, input: Optional[Sequence[int]] = None,
                  inference: bool = False, pairs: Optional[bool] = None, config: Any = None, **more: Any) -> None:
@@ -157,14 +159,26 @@ class Network(Closing):
 
         comm: a communicator of mpi4py, or an object with rank and ranks (numbers), gather(bytes) -> a list of the bytes
         of each rank, exchange(list of bytes) -> what each rank has for this one, spread(bytes, root) -> root's bytes;
-        it may be called from another thread. Parameters and the rest of the state become rank 0's. Gradients are summed
-        over all images, metrics are of all of them. sync_stats: so are statistics of the batch. timeout: seconds after
-        which a rank that keeps the others waiting counts as hung (600).
+        it may be called from another thread. give_up(), where there is one, is told that a step has failed here: calls
+        that are under way raise an exception then, at all ranks. KeyboardInterrupt or SystemExit in a method is raised
+        by the step. No step follows one that has failed. Parameters and
+        the rest of the state become rank 0's. Gradients are summed over all images, metrics are of all of them.
+        sync_stats: so are statistics of the batch. timeout: seconds after which a rank that keeps the others waiting
+        counts as hung (600).
         """
         from .ranks import collectives
         table = collectives(comm, timeout)
+        self._tables += (comm, table),      # as long as the network; one that was refused is used by nobody
         self._call('network_join', byref(table), bool(sync_stats))
-        self._ranks = (comm, table)     # as long as the network
+
+    def _call(self, name: str, *arguments: Any) -> int:
+        try:
+            return super()._call(name, *arguments)
+        except Error as failed:
+            if not self._tables:
+                raise
+            from .ranks import explain
+            explain([table for _, table in self._tables], failed)
 
     # --- training --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from . import structs
 from .arrays import number, whole
@@ -11,16 +11,30 @@ from .errors import UsageError
 from .library import Turn, call
 
 
-def _guarded(method: Callable[..., None]) -> Callable[..., int]:
-    """As the library calls it: an exception ends at the border, as an error of the device."""
+def _guarded(method: Callable[..., None], raised: list) -> Callable[..., int]:
+    """As the library calls it: an exception ends at the border, as an error of the device. The first is kept."""
     def made(context: Any, *arguments: Any) -> int:
         try:
             method(*arguments)
-        except Exception:
-            logging.getLogger('blanch').exception('the ranks do not answer')
+        except BaseException as error:      # ctypes would print it, and return what says that all is well
+            raised.append(error)
+            if isinstance(error, Exception):
+                logging.getLogger('blanch').exception('the ranks do not answer')
             return -5
         return 0
     return made
+
+
+def explain(tables: list, failed: Exception) -> NoReturn:
+    """Raises an error of a call as what it was in the object's methods, where that was no error: Ctrl-C, an exit."""
+    first = None
+    for table in tables:
+        raised = getattr(table, 'raised', [])
+        first = raised[0] if raised else first
+        raised.clear()
+    if first is not None and not isinstance(first, Exception):
+        raise first
+    raise failed from first
 
 
 def _blocks(at: int, count: int, size: int) -> list:
@@ -46,9 +60,15 @@ def _of_object(comm: Any) -> structs.Collectives:
     def spread(values: int, size: int, root: int) -> None:
         ctypes.memmove(values, bytes(comm.spread(ctypes.string_at(values, size), root)), size)
 
-    return structs.Collectives(rank=rank, ranks=ranks, gather=structs.COLLECTIVE(_guarded(gather)),
-                               exchange=structs.COLLECTIVE(_guarded(exchange)),
-                               spread=structs.SPREAD(_guarded(spread)))
+    told, raised = getattr(comm, 'give_up', None), []
+    tell = _guarded(lambda code: told(), raised)
+    table = structs.Collectives(rank=rank, ranks=ranks, gather=structs.COLLECTIVE(_guarded(gather, raised)),
+                                exchange=structs.COLLECTIVE(_guarded(exchange, raised)),
+                                spread=structs.SPREAD(_guarded(spread, raised)),
+                                give_up=structs.GIVE_UP(lambda context, code: tell(context, code) and None)
+                                if told else structs.GIVE_UP())
+    table.raised = raised
+    return table
 
 
 def _of_mpi(comm: Any, timeout: float) -> structs.Collectives:

@@ -96,11 +96,12 @@ class LabelPairs(Sized):
 
 COLLECTIVE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t, c_void_p)
 SPREAD = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t, c_int)
+GIVE_UP = ctypes.CFUNCTYPE(None, c_void_p, c_int)
 
 
 class Collectives(Sized):
     _fields_ = [('size', c_size_t), ('rank', c_int), ('ranks', c_int), ('context', c_void_p), ('gather', COLLECTIVE),
-                ('exchange', COLLECTIVE), ('spread', SPREAD), ('meanwhile', c_void_p)]
+                ('exchange', COLLECTIVE), ('spread', SPREAD), ('meanwhile', c_void_p), ('give_up', GIVE_UP)]
 
 
 class Layer(Sized):
