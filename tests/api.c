@@ -464,7 +464,7 @@ static void give_up(void *context, int code) {
 static void test_a_failed_join(struct blanch_device *device) {
     const struct blanch_network_options options = {.size = sizeof options, .model = "smallcnn", .batch = BATCH};
     struct blanch_network *network = NULL;
-    int counts[2] = {3, 0};
+    int counts[2] = {1, 0};
     const struct blanch_collectives all = {sizeof all, 0, 2, counts, gather, exchange, spread, NULL, give_up};
     DONE(blanch_network_create(&network, device, &options));
     EXPECT(blanch_network_join(network, &all, true) == BLANCH_EDEVICE);
