@@ -448,15 +448,19 @@ static void test_generating(struct blanch_device *device) {
 
 /* A rank alone, by functions that do not say why they fail. context: spreads that succeed, calls of give_up. */
 static int gather(void *context, const void *own, size_t bytes, void *all) {
+    (void)context, (void)own, (void)bytes, (void)all;
     return BLANCH_EDEVICE;
 }
 static int exchange(void *context, const void *from, size_t bytes, void *to) {
+    (void)context, (void)from, (void)bytes, (void)to;
     return BLANCH_EDEVICE;
 }
 static int spread(void *context, void *values, size_t bytes, int root) {
+    (void)values, (void)bytes, (void)root;
     return (*(int *)context)-- > 0 ? 0 : BLANCH_EDEVICE;
 }
 static void give_up(void *context, int code) {
+    (void)code;
     ((int *)context)[1]++;
 }
 
