@@ -144,13 +144,12 @@ def test_a_changed_file_trains_samples_and_is_exported():
         {'op': 'conv_transpose2d', 'id': 'dec', 'attrs': {'out_channels': 1, 'kernel': 4, 'stride': 4}},
         {'op': 'gaussian_divergence', 'id': 'far', 'inputs': ['gauss']},
         {'op': 'binary_cross_entropy', 'inputs': ['dec', 'input', 'far'], 'attrs': {'sum': True}}]}
-    for norm in ('own', 'nd', 'none'):
-        folder = train('changed-' + norm, '--model', written('changed.json', vae), '--norm', norm, '--steps', 3)
-        run('sample', '--run', folder, '--count', 4, '--out', path('changed.png'))
-        check(pixels(path('changed.png'))[:2] == (58, 58), pixels(path('changed.png'))[:2])
-        run('sample', '--run', folder, '--count', 1, '--class', 2, '--out', path('changed.png'))
-        for part in ((), ('--encoder',)):
-            run('export', '--run', folder, '--safetensors', path('changed.safetensors'), *part)
+    folder = train('changed-nd', '--model', written('changed.json', vae), '--norm', 'nd', '--steps', 3)
+    run('sample', '--run', folder, '--count', 4, '--out', path('changed.png'))
+    check(pixels(path('changed.png'))[:2] == (58, 58), pixels(path('changed.png'))[:2])
+    run('sample', '--run', folder, '--count', 1, '--class', 2, '--out', path('changed.png'))
+    for part in ((), ('--encoder',)):
+        run('export', '--run', folder, '--safetensors', path('changed.safetensors'), *part)
     colours = train('changed-colours', '--data', 'synthetic:3x28x28:7', '--model', path('changed.json'), '--norm',
                     'own', '--steps', 1)
     check(tensors(colours + '/last.safetensors')['told.weight'][0] == [7, 2])
