@@ -176,6 +176,13 @@ def test_resume():
     check(after['suite']['limits']['start'] == before['suite']['limits']['start'], 'limits of the start stay')
 
 
+def test_engines_are_measured_at_first():
+    env = caches.environment(path('cache'), BLANCH_TUNE='1')
+    said = blanch('suite', '--quick', '--rows', INFERENCE, *SHORT, '--out', 'first.json', env=env).stderr
+    check('measuring engines for new shapes' in said, said)
+    check(rows(load('first.json'))[INFERENCE]['status'] == 'measured', load('first.json')['rows'])
+
+
 def test_interrupted():
     args = [BLANCH, 'suite', '--quick', '--rows', 'smallcnn-bn-*,' + BLOCK, '--seconds', '0.5',
             '--out', 'stop.json']

@@ -193,7 +193,7 @@ static void fail_row(struct bl_suite_row *row, const struct bl_suite_entry *e, i
 
 int bl_suite_measure(const struct bl_suite_means *means, const struct bl_suite_entry *entry, struct bl_suite_row *row) {
     struct figure f = {.means = means, .entry = entry, .row = row};
-    struct bl_first_use use;
+    struct bl_first_use use = {0};
     begin(row, entry);
     bl_first_use_init(&use, means->common->no_tune);
     int code = blanch_device_open(&f.dev, means->common->device, means->common->max_alloc);
