@@ -385,7 +385,7 @@ void add_products(const float *panel, int pitch, int depth, const vec *gradient,
 }
 
 #if !PATCH
-#define PITCH (STRIP + TN) // no power of two
+#define PITCH (STRIP % 32 ? STRIP : STRIP + TN) // no power of two
 
 /* Of the pixels with their first tap at (py, px), element `start` of x, those that a tap (ty, tx) further finds inside
  * the image: where their row then is, and which they are. Returns how many. */
