@@ -16,7 +16,7 @@
  *  TM     pixels (channels in the weight gradient) of the register tile: 1 to 6, 8, 10, 12 (6 by TN 16 fill AVX2's
  *         registers)
  *  TN     outputs of a block: 4, 8 or 16 (16)
- *  BLOCKS  blocks that the register tile of `convolve` is wide: 1 or 2 (1), as conv/pointwise.cl's
+ *  BLOCKS  blocks that a CPU's register tile is wide: 1 or 2 (1), as conv/pointwise.cl's
  *  KB     pixels that the weight gradient of a CPU takes at a time (64)
  *  STRIP  channels that it packs at a time, a multiple of TM unless no more than TM are there (48)
  *  BUNCH  most blocks of outputs that one of its items computes (4)
@@ -192,8 +192,8 @@ kernel LANES16 void convolve(global const IN *restrict x, global const float *re
                              int weight_step_x, int taps, int out_step_y, int out_step_x, int out_first_y,
                              int out_first_x, int blocks, int strip, int blocks_first, int adds) {
     const int group = get_global_id(2);
-    const int inner = get_global_id(0),
-              outer = get_global_id(1); // chosen between later: PoCL 3.1 fails where this is one
+    /* Values first: PoCL 3.1 fails to link a choice between the two calls. */
+    const int inner = get_global_id(0), outer = get_global_id(1);
     const int block = (blocks_first ? inner : outer) * BLOCKS;
     const long first = (long)(blocks_first ? outer : inner) * strip * TM;
     const int pixels = images * grid_h * grid_w;

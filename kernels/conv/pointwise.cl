@@ -83,16 +83,13 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
 #define CLEAR_NEXT(i) vec next##i = (vec)(0.0f);
 #define MULTIPLY(i) sum##i = FMA((vec)(LOAD_IN1(a##i + k)), line, sum##i);
 #define MULTIPLY_NEXT(i) next##i = FMA((vec)(LOAD_IN1(a##i + k)), after, next##i);
-#define FINISH(i)                                                                                                      \
+#define FINISH_AS(i, sum, b)                                                                                           \
     if (p + i < end) {                                                                                                 \
-        const size_t at = (size_t)(p + i) * outputs + block * TN;                                                      \
-        store_some(sum##i + more, out + at, added + at, outputs - block * TN, adds);                                   \
+        const size_t at = (size_t)(p + i) * outputs + (b)*TN;                                                          \
+        store_some(sum##i + more, out + at, added + at, outputs - (b)*TN, adds);                                       \
     }
-#define FINISH_NEXT(i)                                                                                                 \
-    if (p + i < end) {                                                                                                 \
-        const size_t at = (size_t)(p + i) * outputs + (block + 1) * TN;                                                \
-        store_some(next##i + more, out + at, added + at, outputs - (block + 1) * TN, adds);                            \
-    }
+#define FINISH(i) FINISH_AS(i, sum, block)
+#define FINISH_NEXT(i) FINISH_AS(i, next, block + 1)
 #define BIAS(b) has_bias ? load_some(bias + (b)*TN, outputs - (b)*TN) : (vec)(0.0f)
 #if DEEP
     vec parts[DEEP * TM];

@@ -15,7 +15,7 @@ enum { FEW_TILES = 8, FEW_CHANNELS = 8, LONGEST_PATCH = 256 }; // where patches 
 
 struct direct {
     struct tiling t;
-    int across;                               // blocks of the register tile, but of the weight gradient
+    int across;                               // blocks that the register tile is wide
     int patch;                                // length of a patch, 0: none are gathered
     int blocks;                               // of `width` channels in a group: outputs; of the data gradient, inputs
     int bunch, bunches, span, ranges, splits; // shares of an item of the weight gradient: blocks, channels, pixels
