@@ -13,6 +13,7 @@
 #define CAUSAL 0
 #endif
 #include "tile.h"
+#include "transpose.h"
 #include "vec.h"
 
 #include "nd/total.h"
@@ -22,8 +23,17 @@ kernel void turn(global const ACT *restrict from, int offset, int step, int toke
     const size_t image = get_global_id(1), head = get_global_id(0);
     from += image * tokens * step + offset + head * HEAD;
     to += (image * heads + head) * HEAD * lines;
-    for (int d = 0; d < HEAD; d++)
-        for (int t = 0; t < lines; t++) to[d * lines + t] = t < tokens ? LOAD_ACT1(from + (size_t)t * step + d) : 0.0f;
+    for (int t = 0; t < lines; t += 16) {
+        int d = 0;
+        if (t + 16 <= tokens) {
+#define TAKE_TOKEN(i) LOAD_ACT16(from + (size_t)(t + (i)) * step + d)
+#define GIVE_CHANNEL(line, i) vstore16(line, 0, to + (size_t)(d + (i)) * lines + t);
+            for (; d + 16 <= HEAD; d += 16) TRANSPOSE(TAKE_TOKEN, GIVE_CHANNEL)
+        }
+        for (; d < HEAD; d++)
+            for (int u = t; u < t + 16; u++)
+                to[(size_t)d * lines + u] = u < tokens ? LOAD_ACT1(from + (size_t)u * step + d) : 0.0f;
+    }
 }
 
 /* TM tokens from `first` on as floats, times `by`; beyond the last it is that one again. */

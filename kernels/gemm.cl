@@ -9,14 +9,15 @@
  * blocks on and above the diagonal, row by row; tiles wholly below the diagonal are left out, and every block is
  * mirrored at the end if `last` is set (a product may come in several launches, slab after slab of k).
  *
- *  TM         rows of the register tile: 4, 6, 8 or 12 (6: with 16 columns it fills 16 registers of 8 floats)
+ *  TM         rows of the register tile: 4, 6 or 8 (6: with 16 columns it fills 16 registers of 8 floats)
  *  STRIPS     strips that a tile is wide: 1 or 2 (1). Fewer rows then fill as many registers: rows that lie a power of
  *             two apart share lines of the first cache, which holds eight of them
  *  KC         longest chunk of k (256)
  *  MB         most rows and columns of a block: the size of panels and strips (144)
  *  TRANS_A    1: A is stored k by m, lda between its rows
- *  PACK_A     1: A is packed even if it is not transposed: rows that lie a power of two apart share cache lines
- * (TRANS_A) TRANS_B    1: B is stored n by k SYMMETRIC  1: see above (0)
+ *  PACK_A     (TRANS_A) 1: A is packed even if it is not transposed: rows a power of two apart share cache lines
+ *  TRANS_B    1: B is stored n by k
+ *  SYMMETRIC  1: see above (0)
  */
 #if !defined(TRANS_A) || !defined(TRANS_B)
 #error "gemm.cl needs TRANS_A and TRANS_B"
@@ -44,45 +45,14 @@
 #endif
 
 #include "tile.h"
+#include "transpose.h"
 
+#include "fetch.h"
+
+#define ROWS_AHEAD 4 // that are fetched of what is packed, as they lie apart
 #define PANELS ((MB + TM - 1) / TM)
 #define STRIP (KC + 1)
 #define PANEL (KC * TM + 16) // not a multiple of 4096 bytes, so that panels do not fall on the same cache lines
-
-#if TRANS_B
-/* 16 rows of 16 floats, ldb apart, become columns: pairs of rows exchange halves, then quarters, eighths, single ones.
- * Named, since an array would leave the registers. */
-void transpose(global const float *b, long ldb, float16 *to) {
-#define HALVES(X) X(8, 0, 8) X(8, 1, 9) X(8, 2, a) X(8, 3, b) X(8, 4, c) X(8, 5, d) X(8, 6, e) X(8, 7, f)
-#define QUARTERS(X) X(4, 0, 4) X(4, 1, 5) X(4, 2, 6) X(4, 3, 7) X(4, 8, c) X(4, 9, d) X(4, a, e) X(4, b, f)
-#define EIGHTHS(X) X(2, 0, 2) X(2, 1, 3) X(2, 4, 6) X(2, 5, 7) X(2, 8, a) X(2, 9, b) X(2, c, e) X(2, d, f)
-#define SINGLES(X) X(1, 0, 1) X(1, 2, 3) X(1, 4, 5) X(1, 6, 7) X(1, 8, 9) X(1, a, b) X(1, c, d) X(1, e, f)
-#define LEFT8(p, q) (float16)(p.s01234567, q.s01234567)
-#define RIGHT8(p, q) (float16)(p.s89abcdef, q.s89abcdef)
-#define LEFT4(p, q) (float16)(p.s0123, q.s0123, p.s89ab, q.s89ab)
-#define RIGHT4(p, q) (float16)(p.s4567, q.s4567, p.scdef, q.scdef)
-#define LEFT2(p, q) (float16)(p.s01, q.s01, p.s45, q.s45, p.s89, q.s89, p.scd, q.scd)
-#define RIGHT2(p, q) (float16)(p.s23, q.s23, p.s67, q.s67, p.sab, q.sab, p.sef, q.sef)
-#define LEFT1(p, q)                                                                                                    \
-    (float16)(p.s0, q.s0, p.s2, q.s2, p.s4, q.s4, p.s6, q.s6, p.s8, q.s8, p.sa, q.sa, p.sc, q.sc, p.se, q.se)
-#define RIGHT1(p, q)                                                                                                   \
-    (float16)(p.s1, q.s1, p.s3, q.s3, p.s5, q.s5, p.s7, q.s7, p.s9, q.s9, p.sb, q.sb, p.sd, q.sd, p.sf, q.sf)
-#define EXCHANGE(size, i, j)                                                                                           \
-    {                                                                                                                  \
-        const float16 left = LEFT##size(r##i, r##j), right = RIGHT##size(r##i, r##j);                                  \
-        r##i = left, r##j = right;                                                                                     \
-    }
-#define EACH_HEX(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(a) X(b) X(c) X(d) X(e) X(f)
-#define TAKE(i) float16 r##i = vload16(0, b + (size_t)(0x##i) * ldb);
-#define GIVE(i) to[0x##i] = r##i;
-    EACH_HEX(TAKE)
-    HALVES(EXCHANGE)
-    QUARTERS(EXCHANGE)
-    EIGHTHS(EXCHANGE)
-    SINGLES(EXCHANGE)
-    EACH_HEX(GIVE)
-}
-#endif
 
 /* Rows k0..k0+kn of op(B), columns col..col+15 (zeros from n on), to packed[kn]. */
 void pack_strip(global const float *b, long ldb, int col, int n, int k0, int kn, float16 *packed) {
@@ -92,7 +62,11 @@ void pack_strip(global const float *b, long ldb, int col, int n, int k0, int kn,
     if (width == 16) {
         b += (size_t)col * ldb + k0;
         int i = 0;
-        for (; i + 16 <= kn; i += 16) transpose(b + i, ldb, packed + i);
+        for (; i + 16 <= kn; i += 16) {
+#define TAKE(j) vload16(0, b + (size_t)(j)*ldb + i)
+#define GIVE(row, j) packed[i + j] = row;
+            TRANSPOSE(TAKE, GIVE)
+        }
         for (; i < kn; i++)
             for (int j = 0; j < 16; j++) to[i * 16 + j] = b[(size_t)j * ldb + i];
         return;
@@ -117,18 +91,27 @@ void pack_b(global const float *b, long ldb, int col0, int col1, int n, int k0, 
     const int whole = (col1 - col0) / 16;
     global const float *from = b + (size_t)k0 * ldb + col0;
     for (int i = 0; i < kn; i++, from += ldb)
-        for (int s = 0; s < whole; s++) packed[s * STRIP + i] = vload16(s, from);
+        for (int s = 0; s < whole; s++) {
+            FETCH(from + ROWS_AHEAD * ldb + 16 * s);
+            packed[s * STRIP + i] = vload16(s, from);
+        }
 #endif
     for (int s = whole; col0 + 16 * s < col1; s++) pack_strip(b, ldb, col0 + 16 * s, n, k0, kn, packed + s * STRIP);
 }
 
 #if TRANS_A
-/* Rows row0..row1 of op(A), chunk k0..k0+kn, to panels of TM rows: packed[panel][k][TM], PANEL elements apart. */
+/* Rows row0..row1 of op(A), chunk k0..k0+kn, to panels of TM rows: packed[panel][k][TM], PANEL elements apart. Eight
+ * values are copied at once, those beyond TM to where the next k's will stand; of the last panels each alone. */
 void pack_a(global const float *a, long lda, int row0, int row1, int k0, int kn, float *packed) {
-    const int whole = (row1 - row0) / TM, rest = (row1 - row0) % TM;
+    const int whole = (row1 - row0) / TM, rest = (row1 - row0) % TM, wide = (row1 - row0 + TM - 8) / TM;
     global const float *from = a + (size_t)k0 * lda + row0;
     for (int i = 0; i < kn; i++, from += lda, packed += TM) {
-        for (int p = 0; p < whole; p++) {
+        int p = 0;
+        for (; p < wide; p++) {
+            if (p % 2 == 0) FETCH(from + ROWS_AHEAD * lda + p * TM);
+            vstore8(vload8(0, from + p * TM), 0, packed + p * PANEL);
+        }
+        for (; p < whole; p++) {
 #define COPY(r) packed[p * PANEL + r] = from[p * TM + r];
             EACH_ROW(COPY)
         }
@@ -162,18 +145,6 @@ void put(float16 sum, float alpha, float beta, int width, global const float *d,
     vstore16(sum, 0, part);
     for (int j = 0; j < width; j++) c[j] = beta != 0.0f ? FMA(beta, d[j], part[j]) : part[j];
 }
-
-#if SYMMETRIC
-/* Copies what lies above the diagonal of a block to its mirror image, few rows at a time so that they stay cached. */
-void mirror(global float *c, long ldc, int row0, int row1, int col0, int col1) {
-    for (int from = row0; from < row1; from += 32) {
-        for (int col = max(col0, from + 1); col < col1; col++) {
-            const int end = min(min(row1, from + 32), col);
-            for (int row = from; row < end; row++) c[(size_t)col * ldc + row] = c[(size_t)row * ldc + col];
-        }
-    }
-}
-#endif
 
 struct product { // of the host's too (host/blas/gemm.c)
     long lda, ldb, ldc, offset_a, offset_b, offset_d, offset_c, stride_a, stride_b, stride_c;

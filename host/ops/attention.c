@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MOST_HEAD = 256, TILE = 4, MOST_ITEMS = 64 };
+enum { MOST_HEAD = 256, MOST_ITEMS = 64 };
 
 struct group { // of items, elsewhere than on CPUs
     int cols, rows;
@@ -15,7 +15,7 @@ struct group { // of items, elsewhere than on CPUs
 
 struct state {
     int head, tokens, lines; // channels of a head; lines: tokens up to a multiple of 16
-    int items;               // on a CPU, that share the work
+    int tile, items;         // on a CPU: tokens of a block; items that share the work
     struct group group;
     struct bl_kernel *turn, *forward, *multiply, *queries, *others;
     struct blanch_tensor *levels, *dots;      // (n, heads, tokens)
@@ -44,7 +44,7 @@ static void declare_workspaces(struct bl_node *node) {
     struct state *s = node->state;
     const struct bl_attention_attrs *a = node->attrs;
     const int64_t n = node->in[0]->n, turned = n * a->heads * s->head * s->lines;
-    const int64_t scratch = (int64_t)s->items * 2 * TILE * (s->lines + s->head);
+    const int64_t scratch = (int64_t)s->items * 2 * s->tile * (s->lines + s->head);
     const bool cpu = bl_on_cpu(node->dev);
     s->levels = bl_node_workspace(node, BL_LIFE_SAVED, n * a->heads * s->tokens);
     if (cpu) s->turned = bl_node_workspace(node, BL_LIFE_FORWARD, turned);
@@ -73,6 +73,7 @@ static int setup(struct bl_node *node) {
     s->lines = (s->tokens + 15) / 16 * 16;
     bl_node_out(node, x->c / 3, x->h, x->w);
     node->multiply_adds = 2.0 * s->tokens * s->tokens * (double)(x->c / 3);
+    s->tile = node->dev && bl_tile_rows(node->dev) > 6 ? 8 : 6;
     s->items = node->dev ? 4 * blanch_device_info(node->dev)->compute_units : 1;
     if (s->items > MOST_ITEMS) s->items = MOST_ITEMS;
     if (!bl_on_cpu(node->dev)) s->group = group_of(node->dev, s->head);
@@ -85,7 +86,7 @@ static int prepare(struct bl_node *node) {
     const struct bl_attention_attrs *a = node->attrs;
     const bool cpu = bl_on_cpu(node->dev);
     const struct bl_define lines[] = {
-        {"HEAD", s->head}, {"CAUSAL", a->causal}, {"VEC", bl_vec(node->dev, s->head)}, {"TM", TILE}, BL_ACT(node)};
+        {"HEAD", s->head}, {"CAUSAL", a->causal}, {"VEC", bl_vec(node->dev, s->head)}, {"TM", s->tile}, BL_ACT(node)};
     const struct bl_define groups[] = {{"HEAD", s->head},       {"CAUSAL", a->causal},   {"VEC", 1},
                                        {"ROWS", s->group.rows}, {"COLS", s->group.cols}, BL_ACT(node)};
     const struct {

@@ -49,7 +49,7 @@ kernel void gram(global const float *a, global const float *b, int n, int rows, 
         if (!symmetric && !strided) pack_rows(a, n, from, count, left);
         add_panels(left, right, n, count, symmetric, alpha, sums);
     }
-    if (symmetric) mirror_sums(n, sums);
+    if (symmetric) mirror(sums, n, 0, n, 0, n);
 }
 
 /* dW' = gradient less the mean's part, of rows first .. first + count, to a panel; and what they add to the mean's

@@ -14,6 +14,7 @@
 #define PANEL_STRIP (PANEL_ROWS * 16)
 
 #include "tile.h"
+#include "transpose.h"
 
 void add_some(float16 value, int width, global float *to) {
     if (width >= 16) {
@@ -79,11 +80,6 @@ void add_panels(global const float *a, global const float *b, int n, int count, 
             add_tile(a, b, n, count, row, col, alpha, sums);
         col += 16;
     }
-}
-
-void mirror_sums(int n, global float *sums) {
-    for (int row = 1; row < n; row++)
-        for (int col = 0; col < row; col++) sums[row * n + col] = sums[col * n + row];
 }
 
 /* c = a B for `count` rows in panels; B: strips of 16 columns, one below another (strips, n, 16). */

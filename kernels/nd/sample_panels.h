@@ -97,7 +97,7 @@ kernel void covariance_panels(global const ACT *x, global const struct geometry 
         gather_panel(g, x, from, to, high, low, panel);
         add_panels(panel, panel, n, (to - from) * g.interleave, 1, scale, sums);
     }
-    mirror_sums(n, sums);
+    mirror(sums, n, 0, n, 0, n);
 }
 
 /* dx += the gradient of the samples, X B + dmean; packed: B, as multiply_panels() has it. */

@@ -9,9 +9,9 @@
  * While tiles are summed, the lines that the next strip is packed from are fetched, a few for every tile: they lie a
  * row apart, which no hardware foresees. Written for work-groups of one item.
  *
- * Blocks have an order, those above the diagonal before those on it, which are half the work. Item i computes the
- * (first + i step)-th. Where several ranks divide a product, each has every step-th one, and give_blocks and
- * take_blocks bring them to the others.
+ * Blocks on the diagonal are half the work. They are spread evenly among the others, since a driver gives its threads
+ * runs of items that follow each other. Item i computes the (first + i step)-th. Where several ranks divide a product,
+ * each has every step-th one, and give_blocks and take_blocks bring them to the others.
  *
  *  TM      rows of the register tile: 6 or 8 (6)
  *  STRIPS  its columns, in strips: 1 or 2 (1)
@@ -25,6 +25,7 @@
 #define KC (384 / STRIPS) /* longest chunk of k that strips of B are packed for */
 
 #include "tile.h"
+#include "transpose.h"
 
 #include "fetch.h"
 
@@ -104,16 +105,6 @@ void add_strips(global const float *left, int k0, const float16 *strips, int kn,
     }
 }
 
-/* Copies what lies above the diagonal of a block to its mirror image, few rows at a time so that they stay cached. */
-void mirror(global float *c, int n, int row0, int row1, int col0, int col1) {
-    for (int from = row0; from < row1; from += 32) {
-        for (int col = max(col0, from + 1); col < col1; col++) {
-            const int end = min(min(row1, from + 32), col);
-            for (int row = from; row < end; row++) c[(size_t)col * n + row] = c[(size_t)row * n + col];
-        }
-    }
-}
-
 /* Of the matrices, and of how the work is shared: kept on the device. */
 struct shape {
     int n, matrices;
@@ -127,9 +118,10 @@ struct block {
 bool find_block(const struct shape *shape, int at, struct block *block) {
     const int n = shape->n, rows = shape->rows, down = (n + rows - 1) / rows;
     const int groups = (shape->matrices + shape->each - 1) / shape->each, above = down * (down - 1) / 2;
-    if (at >= groups * (above + down)) return false;
-    const bool diagonal = at >= groups * above;
-    if (diagonal) at -= groups * above;
+    const long all = (long)groups * (above + down), before = (long)at * down / (above + down); // on the diagonal
+    if (at >= all) return false;
+    const bool diagonal = (long)(at + 1) * down / (above + down) > before;
+    at = (int)(diagonal ? before : at - before);
     const int group = at / (diagonal ? down : above);
     int row = 0, col = at - group * (diagonal ? down : above);
     if (diagonal) {

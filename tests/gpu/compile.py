@@ -63,11 +63,15 @@ def number(text, key):
 # --- compilers: {kernel: figures} of a source ---------------------------------------------------
 
 
-def amd(source, options, arch, folder):
+def assembly_of(source, options, arch, folder):
     out = os.path.join(folder, 'out.s')
     run(folder, CLANG, '-x', 'cl', *options, '-target', 'amdgcn-amd-amdhsa', '-mcpu=' + arch, '-O3', '-S',
         '--rocm-device-lib-path=' + ROCM, '-o', out, source)
-    with open(out) as file:
+    return out
+
+
+def amd(source, options, arch, folder):
+    with open(assembly_of(source, options, arch, folder)) as file:
         blocks = re.findall(r'^\s+- \.a(?:rgs|gpr_count):.*?\.wavefront_size:\s+\d+', file.read(), re.S | re.M)
     return {re.search(r"\.symbol:\s+'?(\w+)\.kd", block)[1]: {
         'registers': number(block, r'vgpr_count'), 'spill': number(block, 'vgpr_spill_count'),

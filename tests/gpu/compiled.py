@@ -55,6 +55,42 @@ def test_amd():
     compiles('amd:gfx90a', captured('amd-mi210'))
 
 
+def read_ahead(assembly, kernel):
+    """Of a kernel's multiply-adds, how many there are, and how many while something that was asked of memory is not
+    waited for."""
+    body = re.search(r'^%s:.*?s_endpgm' % kernel, assembly, re.S | re.M)[0]
+    total, ahead, asked = 0, 0, False
+    for word, waits in re.findall(r'^\s+(global_load|buffer_load|s_waitcnt|v_\w*f(?:ma|mac)\w*)([^\n]*)', body, re.M):
+        if word == 's_waitcnt':
+            asked = asked and 'vmcnt' not in waits
+        elif 'load' in word:
+            asked = True
+        else:
+            total, ahead = total + 1, ahead + asked
+    return total, ahead
+
+
+def test_tiles_are_read_ahead_on_amd():
+    """The next piece of a tile's factors comes from memory while this one is multiplied."""
+    needs(compilers.CLANG, os.path.join(compilers.ROCM, 'ocml.bc'))
+    found = set()
+    for program in compilers.programs_of([capture('amd-mi210', 'smallcnn', 'nd')]):
+        kernels = {'convolve', 'weights', 'product'} & set(program.launched) - found
+        if not kernels or '-DCOLS=' not in ' '.join(program.options):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            source = os.path.join(folder, 'in.cl')
+            with open(source, 'w') as file:
+                file.write(program.text)
+            with open(compilers.assembly_of(source, program.options, 'gfx90a', folder)) as file:
+                text = file.read()
+        for kernel in kernels:
+            total, ahead = read_ahead(text, kernel)
+            check(2 * ahead > total > 0, '%s: %d of %d multiply-adds wait for memory' % (kernel, total - ahead, total))
+        found |= kernels
+    check(len(found) == 3, 'launched: %s' % found)
+
+
 def test_nvidia():
     needs(compilers.CLANG, compilers.PTXAS, os.path.join(compilers.LIBCLC, 'nvptx64--nvidiacl.bc'))
     compiles('nvidia:sm_90', captured('nvidia-h100'))

@@ -2,17 +2,25 @@
 #include "ops/common.h"
 
 enum {
-    MOST_FEATURES = 160, // beyond, a packed product is faster
+    MOST_FEATURES = 160, // beyond, a packed product is faster,
+    MOST_WIDE = 640,     // but where registers hold 16 floats
     MOST_PARTS = 64,
+    MOST_BYTES = 64 << 20, // of all parts' sums
 };
 
-bool bl_gram_serves(const struct bl_node *node, int64_t matrices, int64_t n) {
-    return bl_on_cpu(node->dev) && matrices == 1 && n <= MOST_FEATURES;
+static bool is_wide(const struct bl_node *node) {
+    return node->dev && bl_tile_rows(node->dev) > 6;
 }
 
-int bl_panel_parts(const struct bl_node *node) {
-    int64_t parts = node->dev ? 4 * (int64_t)blanch_device_info(node->dev)->compute_units : 1;
-    return parts < MOST_PARTS ? (int)parts : MOST_PARTS;
+bool bl_gram_serves(const struct bl_node *node, int64_t matrices, int64_t n) {
+    return bl_on_cpu(node->dev) && matrices == 1 && n <= (is_wide(node) ? MOST_WIDE : MOST_FEATURES);
+}
+
+/* Fewer where their sums are large. */
+int bl_panel_parts(const struct bl_node *node, int64_t n) {
+    const int64_t each = n <= MOST_FEATURES ? 4 : 2, most = MOST_BYTES / (BL_FLOAT_BYTES * n * n),
+                  parts = node->dev ? each * (int64_t)blanch_device_info(node->dev)->compute_units : 1;
+    return (int)(parts < most && parts < MOST_PARTS ? parts : most < MOST_PARTS ? most : MOST_PARTS);
 }
 
 int64_t bl_panel_size(int64_t n) {
@@ -20,14 +28,14 @@ int64_t bl_panel_size(int64_t n) {
 }
 
 void bl_panel_defines(const struct bl_node *node, struct bl_define defines[2]) {
-    const bool wide = bl_tile_rows(node->dev) > 6;
+    const bool wide = is_wide(node);
     defines[0] = (struct bl_define){"TM", wide ? 8 : 4};
     defines[1] = (struct bl_define){"STRIPS", wide ? 2 : 1};
 }
 
 int bl_gram_setup(struct bl_gram *gram, struct bl_node *node, int64_t n, int operands, enum bl_life life) {
     gram->node = node, gram->n = n;
-    gram->parts = bl_panel_parts(node);
+    gram->parts = bl_panel_parts(node, n);
     if (bl_node_training(node))
         gram->scratch = bl_node_workspace(node, life, gram->parts * operands * bl_panel_size(n));
     return gram->parts;

@@ -187,7 +187,7 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     if (s->depthwise)
         s->splits = depthwise_parts(node);
     else if (s->panels)
-        s->splits = bl_panel_parts(node);
+        s->splits = bl_panel_parts(node, s->features);
     else if (bl_gram_serves(node, samples->matrices, s->features))
         s->splits = bl_gram_setup(&s->gram, node, s->features, 1, BL_LIFE_FORWARD);
     else
