@@ -35,10 +35,10 @@ MODEL = {'NVIDIA H100 80GB HBM3': {'peak': 60e12, 'bandwidth': 0.8 * 3.35e12, 'u
 RESIDENT, GROUPS = 512, 8
 # Of the peak, what tiles reach, by their items along the results (COLS of a program); others: 0.08.
 EFFICIENCY = {'16': 0.45, '8': 0.30, '4': 0.10}
-# A kernel that computes otherwise than the definition, whose operations the ledger has: its operations in the
-# definition's, and what its tiles reach. `winograd` multiplies 16 times for 36; its transforms add 32 times for each
-# tile, channel and 32 outputs, 24 times for each tile and output, where 16 multiply-adds are for each of all three:
-# a tenth more, of 64 channels or more less. Its items hold 64 sums, as those of the best tiles do at most.
+# A kernel that computes otherwise than the definition, whose operations the ledger has: its operations in those, and
+# what its tiles reach. `winograd` multiplies 16 times for 36. Its transforms add 32 times for each tile, channel and
+# block of 32 outputs and 24 times for each tile and output, where it multiplies and adds 16 times for each tile,
+# channel and output: from 40 channels on a tenth more at most. Its items hold 64 sums, those of the best tiles 32.
 OTHERWISE = {'winograd': (16 / 36 * 1.1, 0.45)}
 
 
