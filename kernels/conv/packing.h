@@ -8,8 +8,8 @@
 #include "conv/winograd.h"
 
 /* The weight of tap (jy, jx) of class c, between a channel that is read and a result. */
-float weight_of(global const float *weight, const struct tap_class c, int jy, int jx, int channel, int result,
-                int group, int group_in, int group_out, int taps, int interleave) {
+INLINE float weight_of(global const float *weight, const struct tap_class c, int jy, int jx, int channel, int result,
+                       int group, int group_in, int group_out, int taps, int interleave) {
     const int from = c.down.weight_first + c.across.weight_first + jy * c.down.weight_step + jx * c.across.weight_step;
     const size_t o = c.transposed ? channel : result, in = c.transposed ? result : channel;
     const size_t features = (size_t)group_in * taps, j = in * taps + from;
@@ -18,8 +18,8 @@ float weight_of(global const float *weight, const struct tap_class c, int jy, in
 }
 
 /* Value `at` of a group's packed weights of class c. */
-float packed_value(global const float *weight, const struct tap_class c, size_t at, int group, int group_in,
-                   int group_out, int taps, int interleave) {
+INLINE float packed_value(global const float *weight, const struct tap_class c, size_t at, int group, int group_in,
+                          int group_out, int taps, int interleave) {
     const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
     const size_t line = at / c.chunk, chunks = c.depth / c.chunk;
     const int k = (int)(line / c.outs % chunks) * c.chunk + (int)(at % c.chunk);
@@ -32,8 +32,8 @@ float packed_value(global const float *weight, const struct tap_class c, size_t 
 
 /* Winograd's transform of kernel `at` of a class of one group, [block][channel][outs]: an element for each matrix of
  * its piece of `chunk` channels. */
-void pack_elements(global const float *restrict weight, const struct tap_class c, size_t at, int group_in,
-                   int group_out, int taps, int interleave, global ACT *restrict to) {
+INLINE void pack_elements(global const float *restrict weight, const struct tap_class c, size_t at, int group_in,
+                          int group_out, int taps, int interleave, global ACT *restrict to) {
     const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
     const int channel = (int)(at / c.outs % c.depth), result = (int)(at / c.outs / c.depth * c.outs + at % c.outs);
     const bool is_any = channel < channels && result < results;
@@ -55,9 +55,9 @@ void pack_elements(global const float *restrict weight, const struct tap_class c
 
 /* What item `at` of a group packs of `count` classes from `first` on, to the memory of its pass: a value, or all
  * elements of a transform. */
-void pack_value(global const float *restrict weight, global ACT *restrict packed, global ACT *restrict transposed,
-                global const struct tap_class *restrict classes, int first, int count, size_t at, int group,
-                int group_in, int group_out, int taps, int interleave) {
+INLINE void pack_value(global const float *restrict weight, global ACT *restrict packed,
+                       global ACT *restrict transposed, global const struct tap_class *restrict classes, int first,
+                       int count, size_t at, int group, int group_in, int group_out, int taps, int interleave) {
     size_t matrix = 0;
     int i = first;
     for (; i < first + count; i++, at -= matrix) {
