@@ -298,6 +298,7 @@ static void run_engine(void **state) {
         return;
     }
     assert_true(halves == 0 || halves == runs || some);
+    if (some) assert_true(run_rows(engine, BL_BF16, SOME) == halves);
     if (!strcmp(engine, "direct")) assert_true(halves == runs); // what is left to every other type
     bool expected = true;
     for (int i = 0; i < BL_COUNT(for_cpus); i++)

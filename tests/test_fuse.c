@@ -77,6 +77,11 @@ static struct blanch_tensor *rectified(struct blanch_builder *b, struct blanch_t
     return blanch_relu(b, blanch_add(b, y, blanch_conv2d(b, "shortcut", x, shortcut)));
 }
 
+/* Of maps with an even side, for moments by Winograd's tiles. */
+static struct blanch_tensor *even(struct blanch_builder *b, struct blanch_tensor *x) {
+    return residual(b, blanch_conv2d(b, "even", x, (struct blanch_conv_spec){.out = 9, .kernel = 2}));
+}
+
 struct row {
     const char *name;
     struct blanch_tensor *(*define)(struct blanch_builder *b, struct blanch_tensor *x);
@@ -84,6 +89,7 @@ struct row {
     int merged;    // activations that operations before or after them apply
     int elsewhere; // as many more elsewhere than on CPUs
     int refresh;
+    const char *engine; // NULL: the rule's
 };
 static struct row rows[] = {
     {"residual block", residual, BLANCH_BN, 3},
@@ -100,13 +106,17 @@ static struct row rows[] = {
     {"rectified layers", rectified, BLANCH_NONE, 2, 3},
     {"rectified layers, deconvolved", rectified, BLANCH_ND, 2, 3},
     {"rectified layers, whitened now and then", rectified, BLANCH_ND, 2, 3, .refresh = 2},
+    {"residual block, even, by Winograd's tiles", even, BLANCH_BN, 3, .engine = "winograd"},
+    {"rectified layers, by Winograd's tiles", rectified, BLANCH_NONE, 2, 3, .engine = "winograd"},
+    {"rectified layers, deconvolved, by Winograd's tiles", rectified, BLANCH_ND, 2, 3, .engine = "winograd"},
+    {"rectified layers, by Winograd's larger tiles", rectified, BLANCH_NONE, 2, 3, .engine = "winograd4"},
 };
 
 /* --- running ---------------------------------------------------------------------------------- */
 
 static struct bl_graph *build(const struct row *row, bool fuse) {
     struct bl_graph *graph = NULL;
-    setenv("BLANCH_FUSE", fuse ? "1" : "0", 1);
+    setenv("BLANCH_FUSE", fuse ? "1" : "0", 1), setenv("BLANCH_CONV", row->engine ? row->engine : "", 1);
     check(bl_graph_create(&graph, device, BATCH, false));
     bl_graph_use(graph, &bl_optimiser_sgd);
     struct blanch_builder b = {.graph = graph, .norm = row->norm, .classes = CLASSES, .block = 64, .block_fc = 512};
@@ -116,7 +126,7 @@ static struct bl_graph *build(const struct row *row, bool fuse) {
     struct blanch_tensor *inputs[] = {x, bl_graph_input_labels(graph)};
     bl_graph_add(graph, "softmax_cross_entropy", NULL, NULL, inputs, 2);
     check(bl_graph_finish(graph, 3));
-    unsetenv("BLANCH_FUSE");
+    unsetenv("BLANCH_FUSE"), unsetenv("BLANCH_CONV");
     return graph;
 }
 

@@ -1,4 +1,4 @@
-/* Some of a tile's TN outputs, at the edge of the channels. Needs vec.h with VEC = TN and activation.h. */
+/* Some of a tile's TN outputs, at the edge of the channels. Needs activation.h with VEC = TN and loop.h. */
 /* The first `width` of TN values; zeros beyond. */
 vec load_some(global const float *from, int width) {
     if (width >= TN) return LOAD(from);
@@ -17,5 +17,5 @@ void store_some(vec value, global ACT *to, global const ACT *added, int width, i
     for (int l = 0; l < TN; l++) more[l] = adds && l < width ? LOAD_ACT1(added + l) : 0.0f;
     if (adds) value += LOAD(more);
     STORE(ACTIVATE(value), part);
-    for (int l = 0; l < width; l++) STORE_ACT1(part[l], to + l);
+    EACH_OF(l, TN, width) STORE_ACT1(part[l], to + l);
 }

@@ -46,6 +46,7 @@
 #endif
 
 #include "fetch.h"
+#include "loop.h"
 #include "tile.h"
 #include "conv/edge.h"
 

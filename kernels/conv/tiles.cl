@@ -1,17 +1,20 @@
-/* What the engines tiled and matrix share beside their products: the packing of weights, the end of the weight
- * gradient. Weights come as [O][G][F] (see host/ops/conv/conv.h) and are packed by classes of taps (conv/classes.h),
- * with k = tap*channels + c, zeros beyond the last k and result.
+/* What the engines tiled and matrix, and winograd in one launch, share beside their products: the packing of weights,
+ * the end of the weight gradient. Weights come as [O][G][F] (see host/ops/conv/conv.h) and are packed by classes of
+ * taps (conv/classes.h), with k = tap*channels + c, zeros beyond the last k and result.
  *
  *  ACT_TYPE  what packed weights are stored as, as in vec.h (0)
  */
 #define VEC 4
 #include "vec.h"
 
+#include "loop.h"
+
 #include "conv/packing.h"
 
 /* --- packing ---------------------------------------------------------------------------------- */
 
-/* The weights of `count` classes from `first` on, to a memory for each of both passes. An item packs one value. */
+/* The weights of `count` classes from `first` on, to a memory for each of both passes. An item packs one value, or one
+ * kernel's elements. */
 kernel void pack(global const float *restrict weight, global ACT *restrict packed, global ACT *restrict transposed,
                  global const struct tap_class *restrict classes, int first, int count, int group_in, int group_out,
                  int taps, int interleave) {

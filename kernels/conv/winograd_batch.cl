@@ -8,10 +8,9 @@
  * Activations are NHWC, weights [O][G][F] (see host/ops/conv/conv.h). `first` is the tile with which a launch begins,
  * of `count`.
  *
- *  M           outputs of a tile along each axis: 2 or 4; required
- *  VEC         channels of an item: 1, 2 or 4; divides those that are read and written; required
- *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
- *  ACT_TYPE    as in vec.h
+ *  M         outputs of a tile along each axis: 2 or 4; required
+ *  VEC       channels of an item: 1, 2 or 4; divides those that are read and written; required
+ *  ACT_TYPE  as in vec.h
  */
 #ifndef M
 #error "conv/winograd_batch.cl needs M"
@@ -20,6 +19,8 @@
 #include "loop.h"
 
 #include "conv/sizes.h"
+
+#include "conv/classes.h"
 
 #include "conv/winograd.h"
 
@@ -105,13 +106,13 @@ kernel void input(global const ACT *restrict x, global float *restrict to, struc
     }
 }
 
-/* A' products A, with what follows. An item takes VEC results of a tile. */
+/* A' products A, with what follows (conv/classes.h). An item takes VEC results of a tile. */
 kernel void output(global const float *restrict from, global const float *restrict bias, global ACT *out,
-                   global const ACT *added, struct sizes s, int first, int count, int has_bias, int adds) {
+                   global const ACT *beside, struct sizes s, int first, int count, struct finish f) {
     const int o = get_global_id(0) * VEC, t = get_global_id(1), out_c = s.out_c;
     if (o >= out_c || t >= count) return;
     const struct tile at = tile_of(first + t, s.out_h, s.out_w);
-    const vec more = has_bias ? LOAD_FLOATS(bias + o) : (vec)(0.0f);
+    const vec more = f.has_bias ? LOAD_FLOATS(bias + o) : (vec)(0.0f);
     const size_t step = (size_t)count * out_c;
     vec half_way[M * E], m[E], y[M];
     from += (size_t)t * out_c + o;
@@ -127,8 +128,15 @@ kernel void output(global const float *restrict from, global const float *restri
             if (at.y + i >= s.out_h || at.x + j >= s.out_w) continue;
             const size_t to = (((size_t)at.n * s.out_h + at.y + i) * s.out_w + at.x + j) * out_c + o;
             vec value = y[j] + more;
-            if (adds) value += LOAD_ALIGNED(added + to);
-            STORE_ALIGNED(ACTIVATE(value), out + to);
+            if (f.accumulate) value += LOAD_ALIGNED(out + to);
+            if (f.has_addend) value += LOAD_ALIGNED(beside + to);
+            if (f.activation == 1) value = RELU(value);
+            if (f.activation == 2) value = RELU6(value);
+            if (f.cut) {
+                const vec y = LOAD_ALIGNED(beside + to);
+                value = RELU_GRADIENT(y, value);
+            }
+            STORE_ALIGNED(value, out + to);
         }
     }
 }

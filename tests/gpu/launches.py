@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What Blanch asks of described devices in a training step: launches.py BLANCH RECORDER [TEST...]. Prints TAP. RECORDER
 is the recording device; empty where it could not be built. Nothing is computed and nothing timed: all is exact."""
+import collections
 import copy
 import json
 import os
@@ -334,6 +335,29 @@ def test_a_refused_program_says_why():
         check(words in lines[0], '%s: %s' % (words, lines[0]))
     place = lines[0].rsplit('says: ', 1)[1].split(')')[0]
     check('the description refuses' in open(place).read(), place)
+
+
+def test_winograd_is_one_launch():
+    """By rule of every 3x3 layer of stride 1 of resnet18, forwards and backwards, where its groups fill the device.
+    Forced, elsewhere than on Intel and where groups or local memory are too small: there each step is one."""
+    def launched(device, *more):
+        _, _, commands = record.checked_step(blanch(device, 'bench', '--model', 'resnet18', '--norm', 'bn', '--steps',
+                                                    '1', '--warmup', '1', '--json', '--batch', *more)[0])
+        return collections.Counter((command.name, command.phase) for command in commands)
+
+    for device, layers in (AMD, 13), (NVIDIA, 10), ('intel-a770', 0), ('kernel32', 0):
+        names = launched(device, '128')
+        for phase in 'forward', 'backward_data':
+            check(names['winograd', phase] == layers, '%s: %d of %s' % (device, names['winograd', phase], phase))
+        check(names['input', 'forward'] == 0, '%s: three launches by rule' % device)
+    os.environ['BLANCH_CONV'] = 'winograd'
+    try:
+        for device, is_one in (AMD, True), ('intel-a770', False), ('kernel32', False), ('local8k', False):
+            names = launched(device, '16', '--seed', '1')
+            one, three = names['winograd', 'forward'], names['input', 'forward']
+            check((one > 0, three > 0) == (is_one, not is_one), '%s: %d and %d' % (device, one, three))
+    finally:
+        del os.environ['BLANCH_CONV']
 
 
 def test_matrix_units_by_what_a_device_says():

@@ -191,6 +191,9 @@ static int set_up(const struct bl_conv *like, const struct bl_conv_attrs *attrs,
     if ((code = describe(conv, attrs, interleave, x))) goto fail;
     if ((code = choose(conv))) goto fail;
     for (int p = 0; p < BL_CONV_PASSES; p++)
+        if (conv->engine[p] && conv->engine[p]->settle && (code = conv->engine[p]->settle(conv, (enum bl_conv_pass)p)))
+            goto fail;
+    for (int p = 0; p < BL_CONV_PASSES; p++)
         if (conv->engine[p] && (code = conv->engine[p]->setup(conv, (enum bl_conv_pass)p))) goto fail;
     *out = conv;
     return 0;
@@ -255,6 +258,7 @@ int bl_conv_make_moments(struct bl_conv *conv) {
     const struct bl_conv_engine *engine = conv->engine[BL_CONV_FORWARD];
     if (conv->cpu || !engine || !engine->rows_of_moments) return 0;
     const int64_t rows = bl_node_batch(node) * conv->out_h * conv->out_w, chunk = engine->rows_of_moments(conv);
+    if (!chunk) return 0;
     node->makes.of_chunks =
         bl_node_workspace(node, BL_LIFE_FORWARD, 2 * conv->attrs.out_channels * bl_conv_div_up(rows, chunk));
     node->makes.chunk = chunk;

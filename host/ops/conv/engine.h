@@ -34,11 +34,14 @@ struct bl_conv_engine {
     bool cuts;      // backward_data heeds node->cuts
     bool biases;    // backward_data adds conv->bias
     int (*rows_of_moments)(
-        const struct bl_conv *conv); // forward makes node->makes, in chunks of so many; NULL: it does not
+        const struct bl_conv *conv); // forward makes node->makes, in chunks of so many; NULL, 0: it does not
     bool (*suits)(const struct bl_conv *conv, enum bl_conv_pass pass); // can compute it, of its types
     /* By rule of thumb, where it suits: the largest one is chosen, the first of the table among equals.
      * Negative: neither chosen nor measured, only had by name. */
     int (*preference)(const struct bl_conv *conv, enum bl_conv_pass pass);
+    /* Before any setup: puts the table of this name by which the device computes the pass into conv->engine[pass],
+     * where there are several. NULL: this is the only one. */
+    int (*settle)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*setup)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*prepare)(struct bl_conv *conv, enum bl_conv_pass pass);
     int (*pack)(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight);

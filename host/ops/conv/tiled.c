@@ -1,9 +1,10 @@
-/* The engines tiled (kernels/conv/tiled.cl) and matrix (kernels/conv/matrix.cl): for devices with local memory, which
- * CPUs only imitate. */
+/* The engines tiled (kernels/conv/tiled.cl) and matrix (kernels/conv/matrix.cl), and winograd in one launch
+ * (kernels/conv/winograd_fused.cl): for devices with local memory, which CPUs only imitate. */
 #include "ops/ahead.h"
 #include "ops/common.h"
 #include "ops/conv/axis.h"
 #include "ops/conv/tiling.h"
+#include "ops/conv/winograd.h"
 #include <stdlib.h>
 
 enum { MOST_PARTIAL = 12 << 20, GROUPS_PER_UNIT = 8 };
@@ -12,15 +13,16 @@ enum { WORTH_TILING = 16, EIGHTS = 8 }; // outputs of a group, features: by rule
 
 struct tiled {
     struct bl_tile t;
-    int split;                        // parts of a group that share a tile's terms
-    int unit;                         // as struct bl_conv_tilings has it
-    int blocks;                       // of outs() results in a group
-    int splits;                       // of the weight gradient's pixels
-    struct blanch_tensor *packed;     // [class of taps][group][block][k/chunk][outs()][chunk], chunk 1 but for `matrix`
-    struct blanch_tensor *classes;    // of the kernels; the forward pass's and behind it, where it packs both, the
-    int first_class;                  // data gradient's
-    bool is_packed;                   // the data gradient's weights, by the forward pass
-    struct blanch_tensor *partial;    // [group][split][taps*group_in + 1][blocks*outs()]
+    int split;                     // parts of a group that share a tile's terms
+    int unit, elements;            // as struct bl_conv_tilings has them
+    int blocks;                    // of outs() results in a group
+    int splits;                    // of the weight gradient's pixels
+    struct blanch_tensor *packed;  // [class of taps][group][block][k/chunk][outs()][chunk], chunk 1 but for `matrix`;
+                                   // of Winograd's transform [block][channels/chunk][element][chunk][outs()]
+    struct blanch_tensor *classes; // of the kernels; the forward pass's and behind it, where it packs both, the
+    int first_class;               // data gradient's
+    bool is_packed;                // the data gradient's weights, by the forward pass
+    struct blanch_tensor *partial; // [group][split][taps*group_in + 1][blocks*outs()]
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
 };
 
@@ -40,6 +42,10 @@ static int variant_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
 /* What `matrix` packs is half as large, and laid out otherwise. */
 static bool is_matrix(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return variant_of(conv, pass) == BL_CONV_MATRIX;
+}
+
+static bool is_winograd(const struct tiled *d) {
+    return d->elements > 1;
 }
 
 static bool suits(const struct bl_conv *conv, int variant) {
@@ -68,6 +74,9 @@ static int get(const struct bl_conv *conv, enum bl_conv_pass pass, const struct 
     const struct bl_define matrix[] = {
         {"UNIT", d->unit}, {"WAVE", t->wave},     {"WAVES_DOWN", t->rows}, {"WAVES_ACROSS", t->cols},
         {"DOWN", t->down}, {"ACROSS", t->across}, {"KC", t->chunk},        {"ACT_TYPE", (long)conv->type}};
+    const struct bl_define winograd[] = {{"OUT4", (data ? in : out) % 4 == 0}, {"ACT_TYPE", (long)conv->type}};
+    if (is_winograd(d))
+        return bl_kernel_get(conv->node->dev, "conv/winograd_fused", "winograd", winograd, BL_COUNT(winograd), kernel);
     if (d->unit < 0) return bl_kernel_get(conv->node->dev, "conv/tiled", function, tiled, count, kernel);
     return bl_kernel_get(conv->node->dev, "conv/matrix", function, matrix, BL_COUNT(matrix), kernel);
 }
@@ -100,15 +109,24 @@ static struct bl_conv_extent extent_of(const struct bl_conv *conv, enum bl_conv_
                                    conv->taps / classes_of(conv, pass) * conv->group_out};
 }
 
+/* Tiles of 2x2 of the pass's outputs, of the product of each element. */
+static struct bl_conv_extent winograd_extent_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const bool data = pass == BL_CONV_DATA;
+    const int64_t h = data ? conv->h : conv->out_h, w = data ? conv->w : conv->out_w;
+    const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(h, 2) * bl_conv_div_up(w, 2);
+    return (struct bl_conv_extent){tiles, 1, data ? conv->group_in : conv->group_out, 0};
+}
+
 static int choose_tile(const struct bl_conv *conv, enum bl_conv_pass pass, struct tiled *d) {
     struct blanch_device *dev = conv->node->dev;
     const int variant = variant_of(conv, pass);
     const struct bl_conv_tilings of = bl_conv_tilings_of(dev, variant);
-    const struct bl_conv_extent e = extent_of(conv, pass);
+    const struct bl_conv_extent e =
+        variant == BL_CONV_WINOGRAD ? winograd_extent_of(conv, pass) : extent_of(conv, pass);
     for (int i = variant < 0 ? bl_conv_tile_by_rule(dev, &of, &e, conv->units) : variant; i < of.count; i++) {
         bool fitting = false;
         if (!bl_conv_tile_fits(dev, &of, i)) continue;
-        d->t = of.tile[i], d->unit = of.unit;
+        d->t = of.tile[i], d->unit = of.unit, d->elements = of.elements;
         d->blocks = (int)bl_conv_div_up(e.results, outs(d));
         for (d->split = bl_conv_tile_split(dev, &of, i, &e, conv->units); d->split; d->split /= 2) {
             int code = get_fitting(conv, pass, d, &fitting);
@@ -123,9 +141,16 @@ static int choose_tile(const struct bl_conv *conv, enum bl_conv_pass pass, struc
 struct tap_class {
     int64_t first;
     struct bl_conv_axis down, across;
-    int32_t depth, blocks, outs, transposed, chunk, unused;
+    int32_t depth, blocks, outs, transposed, chunk, elements;
 };
 enum { CLASS_FLOATS = sizeof(struct tap_class) / sizeof(float) };
+
+/* The same taps the other way round. */
+static struct bl_conv_axis reversed(struct bl_conv_axis axis) {
+    axis.in_first += (axis.taps - 1) * axis.tap_step, axis.tap_step = -axis.tap_step;
+    axis.weight_first += (axis.taps - 1) * axis.weight_step, axis.weight_step = -axis.weight_step;
+    return axis;
+}
 
 /* Of all taps in the forward pass, of those of a residue in the data gradient; `first` is left out. */
 static struct tap_class class_of(const struct bl_conv *conv, enum bl_conv_pass pass, int index) {
@@ -133,19 +158,22 @@ static struct tap_class class_of(const struct bl_conv *conv, enum bl_conv_pass p
     const struct tiled *d = conv->state[pass];
     const bool data = pass == BL_CONV_DATA;
     const int channels = data ? conv->group_out : conv->group_in;
-    struct tap_class c = {.blocks = d->blocks, .outs = outs(d), .transposed = data, .chunk = 1};
-    if (is_matrix(conv, pass)) c.chunk = d->t.chunk;
+    struct tap_class c = {
+        .blocks = d->blocks, .outs = outs(d), .transposed = data, .chunk = 1, .elements = d->elements};
+    if (is_matrix(conv, pass) || is_winograd(d)) c.chunk = d->t.chunk;
     c.down = data ? bl_conv_residue_axis(a, 0, conv->h, index / a->stride[1], a->kernel[1])
                   : bl_conv_forward_axis(a, 0, conv->out_h, a->kernel[1]);
     c.across = data ? bl_conv_residue_axis(a, 1, conv->w, index % a->stride[1], 1)
                     : bl_conv_forward_axis(a, 1, conv->out_w, 1);
-    c.depth = (int)bl_conv_div_up((int64_t)c.down.taps * c.across.taps * channels, d->t.chunk) * d->t.chunk;
+    if (is_winograd(d) && data) c.down = reversed(c.down), c.across = reversed(c.across);
+    const int64_t terms = is_winograd(d) ? channels : (int64_t)c.down.taps * c.across.taps * channels;
+    c.depth = (int)bl_conv_div_up(terms, d->t.chunk) * d->t.chunk;
     return c;
 }
 
 /* Of its packed weights. */
 static int64_t class_size(const struct bl_conv *conv, const struct tap_class *c) {
-    return (int64_t)conv->attrs.groups * c->blocks * c->depth * c->outs;
+    return (int64_t)conv->attrs.groups * c->blocks * c->depth * c->outs * c->elements;
 }
 
 static int64_t packed_count(const struct bl_conv *conv, enum bl_conv_pass pass) {
@@ -155,6 +183,12 @@ static int64_t packed_count(const struct bl_conv *conv, enum bl_conv_pass pass) 
         count += class_size(conv, &c);
     }
     return count;
+}
+
+/* Those who pack them, in a group of channels: an item makes one value, or all elements of a transform. */
+static int64_t packers_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const struct tiled *d = conv->state[pass];
+    return packed_count(conv, pass) / (conv->attrs.groups * d->elements);
 }
 
 static int64_t partial_count(const struct bl_conv *conv, const struct tiled *d) {
@@ -275,7 +309,7 @@ static struct bl_range tiles_range(const struct bl_conv *conv, const struct tile
 /* What a launch packs for the pass, and in a training pass the forward pass for both. */
 struct packed {
     struct bl_mem *to, *transposed;
-    int64_t values; // of a group of channels
+    int64_t items; // of a group of channels
     int first, count;
 };
 static struct packed packed_of(const struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run) {
@@ -284,10 +318,9 @@ static struct packed packed_of(const struct bl_conv *conv, enum bl_conv_pass pas
     const bool both =
         pass == BL_CONV_FORWARD && !is_ahead(conv, pass) && is_joint(conv) && run->training && conv->node->in[0]->grad;
     if (is_joint(conv)) data->is_packed = both;
-    const int64_t values = packed_count(conv, pass) + (both ? packed_count(conv, BL_CONV_DATA) : 0);
     return (struct packed){.to = d->packed->mem,
                            .transposed = both ? data->packed->mem : d->packed->mem,
-                           .values = values / conv->attrs.groups,
+                           .items = packers_of(conv, pass) + (both ? packers_of(conv, BL_CONV_DATA) : 0),
                            .first = d->first_class,
                            .count = classes_of(conv, pass) + (both ? classes_of(conv, BL_CONV_DATA) : 0)};
 }
@@ -302,7 +335,7 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
         return bl_ahead_make(conv->node, &packing, run, pass == BL_CONV_DATA ? BL_BACKWARD_DATA : BL_FORWARD);
     if (pass == BL_CONV_DATA && data->is_packed && run->training) return 0;
     const struct packed p = packed_of(conv, pass, run);
-    return bl_launch(d->other, BL_ITEMS((size_t)p.values, (size_t)conv->attrs.groups), BL_MEM(weight),
+    return bl_launch(d->other, BL_ITEMS((size_t)p.items, (size_t)conv->attrs.groups), BL_MEM(weight),
                      PACKED(conv, d, p));
 }
 
@@ -315,8 +348,8 @@ static int pack_with_bias(struct bl_conv *conv, const struct bl_run *run, struct
     struct bl_kernel *kernel;
     int code = bl_kernel_get(dev, "conv/packing", "pack_with_bias", &tree, 1, &kernel);
     if (code) return code;
-    const int64_t groups = conv->attrs.out_channels + bl_conv_div_up(p.values * conv->attrs.groups, tree.value);
-    return bl_launch(kernel, bl_tree_rows(dev, groups), BL_MEM(weight), PACKED(conv, d, p), BL_I64(p.values),
+    const int64_t groups = conv->attrs.out_channels + bl_conv_div_up(p.items * conv->attrs.groups, tree.value);
+    return bl_launch(kernel, bl_tree_rows(dev, groups), BL_MEM(weight), PACKED(conv, d, p), BL_I64(p.items),
                      BL_I32(conv->attrs.groups), BL_MEM(b->mean), BL_MEM(b->bias), BL_MEM(b->to),
                      BL_I32(conv->attrs.out_channels), BL_I32(b->interleave), BL_I32(b->features), BL_I32(b->matrices));
 }
@@ -335,8 +368,9 @@ static int convolve(const struct bl_conv *conv, const struct pass *p) {
     int64_t tiles = 0;
     for (int i = 0; i < classes_of(conv, p->pass); i++) {
         const struct tap_class c = class_of(conv, p->pass, i);
+        const int m = is_winograd(d) ? 2 : 1; // a line is of m by m outputs
         if (c.depth || !p->finish.accumulate || p->finish.cut)
-            tiles += tiles_of(d, (int64_t)p->sizes.images * c.down.grid * c.across.grid);
+            tiles += tiles_of(d, p->sizes.images * bl_conv_div_up(c.down.grid, m) * bl_conv_div_up(c.across.grid, m));
     }
     if (!tiles) return 0;
     return bl_launch(d->kernel, tiles_range(conv, d, tiles, 1), BL_MEM(p->x->mem), BL_MEM(d->packed->mem),
@@ -397,9 +431,11 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
                      BL_I32(d->splits), BL_I32(dbias != NULL));
 }
 
+/* Of Winograd's tiles where none is cut off: else blocks have unequally many. */
 static int rows_of_moments(const struct bl_conv *conv) {
     const struct tiled *d = conv->state[BL_CONV_FORWARD];
-    return bl_tile_deep(&d->t);
+    if (!is_winograd(d)) return bl_tile_deep(&d->t);
+    return conv->out_h % 2 || conv->out_w % 2 ? 0 : 4 * bl_tile_deep(&d->t);
 }
 
 /* Above the direct engine's on what is not a CPU, where tiles are full: of outputs, and of terms of a sum or rows of
@@ -461,3 +497,20 @@ const struct bl_conv_engine bl_conv_tiled = ENGINE("tiled", BL_CONV_BY_RULE, BL_
                             bl_conv_matrix =
                                 ENGINE("matrix", BL_CONV_MATRIX, BL_TYPE_BIT(BL_F16) | BL_TYPE_BIT(BL_BF16),
                                        suits_matrix, preference_matrix, .applies = false);
+
+const struct bl_conv_engine bl_conv_winograd_fused =
+    ENGINE("winograd", BL_CONV_WINOGRAD, BL_ACTIVATION_TYPES, NULL, NULL, FINISHES);
+
+int bl_conv_winograd_fits(const struct bl_conv *conv, enum bl_conv_pass pass, bool *fits) {
+    struct blanch_device *dev = conv->node->dev;
+    const struct bl_conv_tilings of = bl_conv_tilings_of(dev, BL_CONV_WINOGRAD);
+    struct tiled d = {.t = of.tile[0], .split = 1, .unit = of.unit, .elements = of.elements};
+    *fits = bl_conv_tile_fits(dev, &of, 0);
+    return *fits ? get_fitting(conv, pass, &d, fits) : 0;
+}
+
+bool bl_conv_winograd_busy(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    const struct bl_conv_tilings of = bl_conv_tilings_of(conv->node->dev, BL_CONV_WINOGRAD);
+    const struct bl_conv_extent e = winograd_extent_of(conv, pass);
+    return bl_conv_tile_filled(&of.tile[0], &e) && bl_conv_tile_busy(conv->node->dev, &of.tile[0], &e, conv->units);
+}

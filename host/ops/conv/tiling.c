@@ -9,20 +9,28 @@ static const struct bl_tile tiled[] = {
     {8, 8, 1, 4, 4, 8},    // 32 by 32
     {4, 4, 1, 4, 4, 8},    // 16 by 16
 };
+/* Tiles of 2x2 outputs by outputs; an item sums 64 products of their elements (kernels/conv/winograd_fused.cl). */
+static const struct bl_tile winograd[] = {{8, 32, 1, 1, 4, 8}};
+enum { WINOGRAD_ELEMENTS = 16 };
 enum { PARTS_PER_UNIT = 2, MOST_SPLIT = 4, SHORTEST_PART = 64 }; // the last of terms
 
 struct bl_conv_tilings bl_conv_tilings_of(const struct blanch_device *dev, int variant) {
+    if (variant == BL_CONV_WINOGRAD)
+        return (struct bl_conv_tilings){
+            .tile = winograd, .count = BL_COUNT(winograd), .unit = -1, .elements = WINOGRAD_ELEMENTS};
     if (variant != BL_CONV_MATRIX)
-        return (struct bl_conv_tilings){.tile = tiled, .count = BL_COUNT(tiled), .first = 1, .spare = true, .unit = -1};
+        return (struct bl_conv_tilings){
+            .tile = tiled, .count = BL_COUNT(tiled), .first = 1, .spare = true, .unit = -1, .elements = 1};
     const struct bl_matrix unit = bl_matrix_of(dev);
-    struct bl_conv_tilings of = {.spare = unit.kind == BL_MATRIX_NONE, .unit = (int)unit.kind};
+    struct bl_conv_tilings of = {.spare = unit.kind == BL_MATRIX_NONE, .unit = (int)unit.kind, .elements = 1};
     of.tile = bl_matrix_tiles(unit, &of.count);
     return of;
 }
 
-/* As the kernels pad them. */
+/* As the kernels pad them. Of Winograd's there is one piece, not two. */
 static size_t local_bytes(const struct bl_conv_tilings *of, const struct bl_tile *t) {
     const int deep = bl_tile_deep(t), outs = bl_tile_outs(t);
+    if (of->elements > 1) return BL_FLOAT_BYTES * (size_t)(of->elements * t->chunk * (deep + outs));
     return BL_FLOAT_BYTES * 2 *
            (size_t)(of->unit < 0 ? t->chunk * (deep + 4 + outs) : (t->chunk / 2 + 4) * (deep + outs));
 }
@@ -30,7 +38,7 @@ static size_t local_bytes(const struct bl_conv_tilings *of, const struct bl_tile
 static bool fits(const struct blanch_device *dev, const struct bl_conv_tilings *of, int index, int split) {
     const struct blanch_device_info *info = blanch_device_info(dev);
     const struct bl_tile *t = &of->tile[index];
-    return (of->unit >= 0 || t->down * t->across <= bl_device_sums(dev)) &&
+    return (of->unit >= 0 || of->elements * t->down * t->across <= bl_device_sums(dev)) &&
            (size_t)(split * bl_tile_items(t)) <= info->max_work_group &&
            (size_t)(t->cols * t->wave) <= info->max_work_item[0] && (size_t)t->rows <= info->max_work_item[1] &&
            (size_t)split <= info->max_work_item[2] && (size_t)split * local_bytes(of, t) <= info->local_memory;
@@ -46,6 +54,12 @@ bool bl_conv_tile_filled(const struct bl_tile *t, const struct bl_conv_extent *e
 
 static int64_t groups_of(const struct bl_tile *t, const struct bl_conv_extent *e) {
     return bl_conv_div_up(e->lines, bl_tile_deep(t)) * bl_conv_div_up(e->results, bl_tile_outs(t)) * e->products;
+}
+
+bool bl_conv_tile_busy(const struct blanch_device *dev, const struct bl_tile *t, const struct bl_conv_extent *e,
+                       int units) {
+    const int64_t groups = groups_of(t, e);
+    return groups >= (int64_t)PARTS_PER_UNIT * units && groups * bl_tile_items(t) >= bl_device_items(dev);
 }
 
 /* The sums of an item of a wide tile leave no room in the registers, and its pieces none in local memory. */

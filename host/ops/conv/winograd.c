@@ -1,10 +1,10 @@
 /* The Winograd engines: 3x3 kernels of stride 1 with fewer multiplications. On CPUs each core takes tile after tile
- * through all steps (kernels/conv/winograd.cl), elsewhere a step is one launch (winograd_batch.c). */
-#include "ops/conv/winograd_batch.h"
+ * through all steps (kernels/conv/winograd.cl). Elsewhere all steps are one launch, or each is one (winograd.h). */
+#include "ops/conv/winograd.h"
 
 enum { CHUNK_BYTES = 320 << 10, MOST_TILES = 96, BUNCH = 2, ITEMS_PER_UNIT = 12 };
 enum { FEW_TILES = 64, FEW_CHUNKS = 8, SHARES = 2 }; // the last two of a compute unit
-enum { LARGE = 10, MANY = 32 };                      // maps and channels where it is chosen by rule
+enum { LARGE = 10, MANY = 32 };                      // maps on CPUs, and channels, where it is chosen by rule
 /* Of the weight gradient: channels of a job and the tiles that it takes at a time, so that its sums and what is
  * multiplied stay near the core; jobs and items of a compute unit; bytes. */
 enum { WEIGHT_ROWS = 6 }; // of its register tile: with more it was no faster, as it adds to sums in memory
@@ -93,8 +93,16 @@ static int setup_weights(struct bl_conv *conv) {
     return d->partial && d->scratch ? 0 : BLANCH_ENOMEM;
 }
 
+static int settle(struct bl_conv *conv, enum bl_conv_pass pass) {
+    if (conv->cpu) return 0;
+    const bool small = tile_of(conv, pass) == 2;
+    bool fits = false;
+    int code = small && pass != BL_CONV_WEIGHTS ? bl_conv_winograd_fits(conv, pass, &fits) : 0;
+    conv->engine[pass] = fits ? &bl_conv_winograd_fused : small ? &bl_conv_winograd_batch : &bl_conv_winograd4_batch;
+    return code;
+}
+
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
-    if (!conv->cpu) return bl_conv_winograd_batch.setup(conv, pass);
     if (pass == BL_CONV_WEIGHTS) return setup_weights(conv);
     struct winograd *d = conv->state[pass] = bl_calloc(1, sizeof *d);
     if (!d) return BLANCH_ENOMEM;
@@ -131,7 +139,6 @@ static int prepare_weights(const struct bl_conv *conv) {
 }
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
-    if (!conv->cpu) return bl_conv_winograd_batch.prepare(conv, pass);
     if (pass == BL_CONV_WEIGHTS) return prepare_weights(conv);
     struct winograd *d = conv->state[pass];
     const struct bl_define defines[] = DEFINES(conv, pass, d->rows, d->across);
@@ -141,7 +148,6 @@ static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
 }
 
 static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_run *run, struct bl_mem *weight) {
-    if (!conv->cpu) return bl_conv_winograd_batch.pack(conv, pass, run, weight);
     const struct winograd *d = conv->state[pass];
     const int span = 64;
     return bl_launch(d->pack, bl_conv_range(conv, bl_conv_div_up(d->depth, span), d->c.blocks, 1), BL_MEM(weight),
@@ -151,7 +157,6 @@ static int pack(struct bl_conv *conv, enum bl_conv_pass pass, const struct bl_ru
 
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
-    if (!conv->cpu) return bl_conv_winograd_batch.forward(conv, run, x, bias, y);
     const struct winograd *d = conv->state[BL_CONV_FORWARD];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const struct blanch_tensor *added = conv->node->addend;
@@ -164,7 +169,6 @@ static int forward(struct bl_conv *conv, const struct bl_run *run, const struct 
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
-    if (!conv->cpu) return bl_conv_winograd_batch.backward_data(conv, run, dy, dx, accumulate);
     const struct winograd *d = conv->state[BL_CONV_DATA];
     const struct bl_conv_sizes sizes = bl_conv_data_sizes(conv, run->n);
     const int *padding = conv->attrs.padding;
@@ -176,7 +180,6 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
                             const struct blanch_tensor *dy, struct bl_mem *dweight, struct bl_mem *dbias) {
-    if (!conv->cpu) return bl_conv_winograd_batch.backward_weights(conv, run, x, dy, dweight, dbias);
     const struct gradient *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const int *padding = conv->attrs.padding, channels = 56; // that an item of the reduction takes
@@ -190,12 +193,20 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
                      BL_I32(d->j.splits), BL_I32(channels), BL_I32(dbias != NULL));
 }
 
-/* By rule the smaller tile is chosen in an inference, where its weights are transformed once, for maps and channels so
- * large that it is the faster one. Elsewhere both are below the direct engine: they are the faster ones for some shapes
- * alone, and the larger tile's error is ten times as large. */
+/* One launch of tiles of 2x2 comes before the engine tiled where its groups keep the device busy. That is reasoned, not
+ * measured: it multiplies 16 times for 36, and its items hold as many sums as those of tiled128x128. */
+static int preference_elsewhere(const struct bl_conv *conv, enum bl_conv_pass pass) {
+    bool fits = false;
+    const bool large = pass != BL_CONV_WEIGHTS && conv->type == BL_F32 && conv->group_in >= MANY &&
+                       conv->group_out >= MANY && bl_conv_winograd_busy(conv, pass);
+    return large && !bl_conv_winograd_fits(conv, pass, &fits) && fits ? 25 : 0;
+}
+
+/* By rule the smaller tile is chosen on CPUs in an inference, where its weights are transformed once, for maps and
+ * channels so large that it is the faster one. Else both are below the direct engine there: they are the faster ones
+ * for some shapes alone, and the larger tile's error is ten times as large. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
-    (void)pass;
-    if (!conv->cpu) return 0;
+    if (!conv->cpu) return preference_elsewhere(conv, pass);
     const bool large =
         conv->out_h >= LARGE && conv->out_w >= LARGE && conv->group_in >= MANY && conv->group_out >= MANY;
     return large && !bl_node_training(conv->node) ? 15 : 0;
@@ -207,9 +218,9 @@ static int no_preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
 
 #define ENGINE(title, m, rule)                                                                                         \
     {                                                                                                                  \
-        .name = title, .variant = m, .types = BL_ACTIVATION_TYPES, .applies = true, .biases = true, .suits = suits,    \
-        .preference = rule, .setup = setup, .prepare = prepare, .pack = pack, .forward = forward,                      \
-        .backward_data = backward_data, .backward_weights = backward_weights,                                          \
+        .name = title, .variant = m, .types = BL_ACTIVATION_TYPES, .applies = true, .cuts = true, .biases = true,      \
+        .suits = suits, .preference = rule, .settle = settle, .setup = setup, .prepare = prepare, .pack = pack,        \
+        .forward = forward, .backward_data = backward_data, .backward_weights = backward_weights,                      \
     }
 const struct bl_conv_engine bl_conv_winograd = ENGINE("winograd", 2, preference),
                             bl_conv_winograd4 = ENGINE("winograd4", 4, no_preference);

@@ -1,4 +1,4 @@
-#include "ops/conv/winograd_batch.h"
+#include "ops/conv/winograd.h"
 #include "blas/blas.h"
 #include "ops/common.h"
 
@@ -68,27 +68,23 @@ static int vec_of(const struct batch *d, int channels) {
     return d->m == 2 && channels % 2 == 0 ? 2 : 1;
 }
 
-static int get(const struct bl_conv *conv, enum bl_conv_pass pass, const char *function, int vec,
+static int get(const struct bl_conv *conv, const struct batch *d, const char *function, int vec,
                struct bl_kernel **kernel) {
-    const struct batch *d = conv->state[pass];
-    const struct bl_define defines[] = {{"M", d->m},
-                                        {"VEC", vec},
-                                        {"ACTIVATION", pass == BL_CONV_FORWARD ? bl_node_activation(conv->node) : 0},
-                                        BL_ACT(conv->node)};
+    const struct bl_define defines[] = {{"M", d->m}, {"VEC", vec}, BL_ACT(conv->node)};
     return bl_kernel_get(conv->node->dev, "conv/winograd_batch", function, defines, BL_COUNT(defines), kernel);
 }
 
 static int prepare(struct bl_conv *conv, enum bl_conv_pass pass) {
     struct batch *d = conv->state[pass];
     const int in = vec_of(d, d->in), out = vec_of(d, d->out);
-    int code = get(conv, pass, "input", in, &d->input);
+    int code = get(conv, d, "input", in, &d->input);
     if (pass != BL_CONV_WEIGHTS) {
-        if (!code) code = get(conv, pass, "pack", in, &d->pack);
-        return code ? code : get(conv, pass, "output", out, &d->output);
+        if (!code) code = get(conv, d, "pack", in, &d->pack);
+        return code ? code : get(conv, d, "output", out, &d->output);
     }
-    if (!code) code = get(conv, pass, "gradient", out, &d->gradient);
-    if (!code) code = get(conv, pass, "bias", in, &d->bias);
-    return code ? code : get(conv, pass, "finish", in, &d->finish);
+    if (!code) code = get(conv, d, "gradient", out, &d->gradient);
+    if (!code) code = get(conv, d, "bias", in, &d->bias);
+    return code ? code : get(conv, d, "finish", in, &d->finish);
 }
 
 /* --- forward, data gradient ------------------------------------------------------------------- */
@@ -124,8 +120,9 @@ struct pass {
     enum bl_conv_pass pass;
     struct bl_conv_sizes sizes;
     int padding[2];
-    const struct blanch_tensor *x, *out, *added;
-    struct bl_mem *bias;
+    const struct blanch_tensor *x, *out, *beside; // the last NULL: none
+    struct bl_mem *bias;                          // NULL: none
+    struct bl_conv_finish finish;
 };
 
 static int multiply(const struct bl_conv *conv, const struct batch *d, struct slice s) {
@@ -158,8 +155,8 @@ static int convolve(struct bl_conv *conv, const struct pass *p) {
         if (!code)
             code = bl_launch(d->output, BL_ITEMS(vectors, (size_t)s.count), BL_MEM(d->others->mem),
                              BL_MEM(p->bias ? p->bias : d->packed->mem), BL_MEM(p->out->mem),
-                             BL_MEM(p->added ? p->added->mem : p->out->mem), BL_STRUCT(p->sizes), BL_I32(s.first),
-                             BL_I32(s.count), BL_I32(p->bias != NULL), BL_I32(p->added != NULL));
+                             BL_MEM((p->beside ? p->beside : p->out)->mem), BL_STRUCT(p->sizes), BL_I32(s.first),
+                             BL_I32(s.count), BL_STRUCT(p->finish));
     }
     return code;
 }
@@ -167,21 +164,31 @@ static int convolve(struct bl_conv *conv, const struct pass *p) {
 static int forward(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x, struct bl_mem *bias,
                    const struct blanch_tensor *y) {
     const int *padding = conv->attrs.padding;
-    const struct pass pass = {
-        BL_CONV_FORWARD, bl_conv_sizes(conv, run->n), {padding[0], padding[1]}, x, y, conv->node->addend, bias};
+    const struct pass pass = {BL_CONV_FORWARD,
+                              bl_conv_sizes(conv, run->n),
+                              {padding[0], padding[1]},
+                              x,
+                              y,
+                              conv->node->addend,
+                              bias,
+                              {.has_bias = bias != NULL,
+                               .has_addend = conv->node->addend != NULL,
+                               .activation = bl_node_activation(conv->node)}};
     return convolve(conv, &pass);
 }
 
 static int backward_data(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *dy,
                          const struct blanch_tensor *dx, bool accumulate) {
     const int *padding = conv->attrs.padding;
+    const bool cut = conv->node->cuts;
     const struct pass pass = {BL_CONV_DATA,
                               bl_conv_data_sizes(conv, run->n),
                               {2 - padding[0], 2 - padding[1]},
                               dy,
                               dx,
-                              accumulate ? dx : NULL,
-                              conv->bias};
+                              cut ? conv->node->in[0] : NULL,
+                              conv->bias,
+                              {.has_bias = conv->bias != NULL, .accumulate = accumulate, .cut = cut}};
     return convolve(conv, &pass);
 }
 
@@ -239,11 +246,11 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     return code || !dbias ? code : bl_sum_chunks(conv->node, sums, d->out, dbias);
 }
 
-const struct bl_conv_engine bl_conv_winograd_batch = {
-    .setup = setup,
-    .prepare = prepare,
-    .pack = pack,
-    .forward = forward,
-    .backward_data = backward_data,
-    .backward_weights = backward_weights,
-};
+#define ENGINE(title, tile)                                                                                            \
+    {                                                                                                                  \
+        .name = title, .variant = tile, .applies = true, .cuts = true, .biases = true, .setup = setup,                 \
+        .prepare = prepare, .pack = pack, .forward = forward, .backward_data = backward_data,                          \
+        .backward_weights = backward_weights                                                                           \
+    }
+const struct bl_conv_engine bl_conv_winograd_batch = ENGINE("winograd", 2),
+                            bl_conv_winograd4_batch = ENGINE("winograd4", 4);
