@@ -1,5 +1,6 @@
 /* How the engines tiled and matrix, and winograd in one launch, pack weights; for kernels that include vec.h before it,
- * whose ACT packed weights are stored as, and loop.h. */
+ * whose ACT packed weights are stored as, and loop.h. No pointer of what is inlined is `restrict`: clang makes of that
+ * what oclgrind does not know. */
 #include "conv/sizes.h"
 
 #include "conv/classes.h"
@@ -32,8 +33,8 @@ INLINE float packed_value(global const float *weight, const struct tap_class c, 
 
 /* Winograd's transform of kernel `at` of a class of one group, [block][channel][outs]: an element for each matrix of
  * its piece of `chunk` channels. */
-INLINE void pack_elements(global const float *restrict weight, const struct tap_class c, size_t at, int group_in,
-                          int group_out, int taps, int interleave, global ACT *restrict to) {
+INLINE void pack_elements(global const float *weight, const struct tap_class c, size_t at, int group_in, int group_out,
+                          int taps, int interleave, global ACT *to) {
     const int channels = c.transposed ? group_out : group_in, results = c.transposed ? group_in : group_out;
     const int channel = (int)(at / c.outs % c.depth), result = (int)(at / c.outs / c.depth * c.outs + at % c.outs);
     const bool is_any = channel < channels && result < results;
@@ -55,9 +56,9 @@ INLINE void pack_elements(global const float *restrict weight, const struct tap_
 
 /* What item `at` of a group packs of `count` classes from `first` on, to the memory of its pass: a value, or all
  * elements of a transform. */
-INLINE void pack_value(global const float *restrict weight, global ACT *restrict packed,
-                       global ACT *restrict transposed, global const struct tap_class *restrict classes, int first,
-                       int count, size_t at, int group, int group_in, int group_out, int taps, int interleave) {
+INLINE void pack_value(global const float *weight, global ACT *packed, global ACT *transposed,
+                       global const struct tap_class *classes, int first, int count, size_t at, int group, int group_in,
+                       int group_out, int taps, int interleave) {
     size_t matrix = 0;
     int i = first;
     for (; i < first + count; i++, at -= matrix) {

@@ -2,8 +2,8 @@
 #include "ops/common.h"
 
 enum {
-    MOST_FEATURES = 160, // beyond, a packed product is faster,
-    MOST_WIDE = 640,     // but where registers hold 16 floats
+    MOST_FEATURES = 160, // beyond, a packed product is faster, and can be divided among ranks
+    MOST_WIDE = 640,     // of panels, where registers hold 16 floats
     MOST_PARTS = 64,
     MOST_BYTES = 64 << 20, // of all parts' sums
 };
@@ -13,6 +13,10 @@ static bool is_wide(const struct bl_node *node) {
 }
 
 bool bl_gram_serves(const struct bl_node *node, int64_t matrices, int64_t n) {
+    return bl_on_cpu(node->dev) && matrices == 1 && n <= MOST_FEATURES;
+}
+
+bool bl_panels_serve(const struct bl_node *node, int64_t matrices, int64_t n) {
     return bl_on_cpu(node->dev) && matrices == 1 && n <= (is_wide(node) ? MOST_WIDE : MOST_FEATURES);
 }
 

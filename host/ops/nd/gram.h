@@ -1,5 +1,5 @@
-/* C = A^T B for many rows of not too many features (kernels/nd/gram.cl): covariances of samples, and gradients of D
- * from weights and their gradients. For CPUs, one matrix. The result is left as sums over parts of the rows. */
+/* C = A^T B for many rows of few features (kernels/nd/gram.cl): covariances of samples, and gradients of D from weights
+ * and their gradients. For CPUs, one matrix. The result is left as sums over parts of the rows. */
 #ifndef BL_ND_GRAM_H
 #define BL_ND_GRAM_H
 
@@ -21,6 +21,8 @@ struct bl_gram_product {
 
 /* Whether products of n features are computed here. */
 bool bl_gram_serves(const struct bl_node *node, int64_t matrices, int64_t n);
+/* Whether covariances of n features are, of samples that are gathered into panels and have no rows in memory. */
+bool bl_panels_serve(const struct bl_node *node, int64_t matrices, int64_t n);
 enum { BL_PANEL_ROWS = 128 };                              // as in kernels/nd/panels.h
 int bl_panel_parts(const struct bl_node *node, int64_t n); // shares of work that have panels of their own
 int64_t bl_panel_size(int64_t n);                          // floats of one

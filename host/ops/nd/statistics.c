@@ -182,7 +182,7 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
     if (code) return code;
     s->depthwise = alone && samples->matrices > 1 && samples->block == 1 && !samples->flat &&
                    s->taps <= (bl_on_cpu(node->dev) ? MOST_TAPS : MOST_TAPS_GPU);
-    s->panels = bl_gram_serves(node, samples->matrices, s->features) && samples->interleave <= BL_PANEL_ROWS &&
+    s->panels = bl_panels_serve(node, samples->matrices, s->features) && samples->interleave <= BL_PANEL_ROWS &&
                 are_apart(s, 0) && are_apart(s, 1);
     if (s->depthwise)
         s->splits = depthwise_parts(node);
