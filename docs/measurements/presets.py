@@ -206,8 +206,12 @@ def plot(network):
         while any(abs(at - other) < 15 and abs(x(seconds) - where) < 190 for other, where in placed):
             at += 3
         placed.append((at, x(seconds)))
-        out.append('<text x="%.1f" y="%.1f" fill="%s">%s, %.1f</text>'
-                   % (x(seconds) + 12, at + 4, COLOURS[name], LABELS[name], mean))
+        text = '%s, %.1f' % (LABELS[name], mean)
+        blocked = any(12 < x(other) - x(seconds) < 7 * len(text) and min(abs(y(top) - at) for top in tops + [mean]) < 8
+                      for other, tops in dots.values() for mean in [statistics.mean(tops)])
+        out.append('<text x="%.1f" y="%.1f" fill="%s"%s>%s</text>'
+                   % (x(seconds) + (-12 if blocked else 12), at + 4, COLOURS[name],
+                      ' text-anchor="end"' if blocked else '', text))
     with open(os.path.join(HERE, 'presets-%s.svg' % network), 'w', encoding='utf-8') as f:
         f.write('\n'.join(out) + '\n</svg>\n')
 
