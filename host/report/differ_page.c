@@ -84,5 +84,5 @@ int bl_html_differences(struct bl_html *html, const struct bl_result *results, i
     bl_html(html, "</tbody></table></div>\n");
     put_lonely(html, results, count);
     free(list);
-    return 0;
+    return html->error;
 }

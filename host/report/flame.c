@@ -102,7 +102,7 @@ static int put_layers(struct bl_html *html, const struct bl_pair_result *pair, i
     }
     bl_html(html, "</div>");
     free(order);
-    return 0;
+    return html->error;
 }
 
 static void put_phase(struct bl_html *html, const struct bl_pair_result *pair, int phase) {

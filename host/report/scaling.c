@@ -111,7 +111,7 @@ int bl_html_scaling(struct bl_html *html, const struct bl_result *results, int c
                       "ranks.</p>\n");
     }
     free(rows);
-    return code;
+    return code ? code : html->error;
 }
 
 void bl_html_ranks(struct bl_html *html, const struct bl_run_result *run) {
