@@ -238,6 +238,8 @@ def test_suites_share_a_rank_within_their_spread():
     with open(path('suites.csv'), newline='') as f:
         said = {row['source']: (row['counts'], row['why_not']) for row in csv.DictReader(f)}
     check(said == {'bad.json': ('no', 'BLANCH_CONV was set'), 'first.json': ('yes', '')}, said)
+    first['rows'][0]['ms'] = -5
+    blanch('report', write('impossible.json', first), names[0], status=2)
 
 
 def test_nothing_that_is_read_is_written_over():

@@ -150,11 +150,14 @@ static enum bl_gemm_route rule(const struct blanch_device *dev, const struct bl_
 }
 
 /* BLANCH_GEMM=NAME, a route's, so that tests reach each everywhere. */
-static enum bl_gemm_route forced(void) {
+static int forced(enum bl_gemm_route *route) {
     const char *name = getenv("BLANCH_GEMM");
-    for (int i = 0; name && i < BL_GEMM_ROUTES; i++)
-        if (!strcmp(name, bl_gemm_route_names[i])) return (enum bl_gemm_route)i;
-    return BL_GEMM_RULE;
+    *route = BL_GEMM_RULE;
+    if (!name || !*name) return 0;
+    for (int i = 0; i < BL_GEMM_ROUTES; i++)
+        if (!strcmp(name, bl_gemm_route_names[i])) return *route = (enum bl_gemm_route)i, 0;
+    return bl_fail(BLANCH_EUSAGE, "BLANCH_GEMM=%s: there is no such way; known are rule, own, packed, clblast, matrix",
+                   name);
 }
 
 /* Where CLBlast is chosen but refuses, as its kernels want larger groups than the device has, the own kernel computes
@@ -172,7 +175,9 @@ int bl_gemm(struct blanch_device *dev, const struct bl_gemm *gemm) {
                        (long long)gemm->n, (long long)gemm->k);
     if (gemm->symmetric && gemm->m != gemm->n) return bl_fail(BLANCH_EUSAGE, "a symmetric product is not square");
     const struct bl_gemm_chooser *chooser = bl_attached(dev, &chooser_key);
-    enum bl_gemm_route route = forced();
+    enum bl_gemm_route route;
+    int code = forced(&route);
+    if (code) return code;
     bool exact = route != BL_GEMM_RULE;
     if (!exact && chooser) route = chooser->route(chooser->context, gemm), exact = chooser->exact;
     if (route == BL_GEMM_RULE) route = rule(dev, gemm);

@@ -211,11 +211,15 @@ def report(target, folders, kernels=None):
 
 
 def main():
-    if len(sys.argv) < 3 or sys.argv[1].partition(':')[0] not in COMPILERS or ':' not in sys.argv[1]:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
+    if sys.argv[1].partition(':')[0] not in COMPILERS or ':' not in sys.argv[1]:
+        sys.exit('compile.py: %s is no TARGET: amd:ARCH, nvidia:ARCH or intel:DEVICE' % sys.argv[1])
     try:
         return 1 if report(sys.argv[1], sys.argv[2:]) else 0
-    except (record.Failed, FileNotFoundError) as error:
+    except FileNotFoundError as error:
+        sys.exit('compile.py: %s is not there; CLANG, PTXAS and OCLOC name compilers (docs/gpu.md)' % error.filename)
+    except record.Failed as error:
         sys.exit('compile.py: %s' % error)
 
 

@@ -372,6 +372,9 @@ def listed():
 
 def captures(folder, devices):
     """Those that are not there yet."""
+    unknown = set(devices) - {device for _, device, _, _ in listed()}
+    if unknown:
+        raise Failed('%s: captures.txt lists nothing of it' % ', '.join(sorted(unknown)))
     for name, device, variables, arguments in listed():
         if devices and device not in devices or os.path.exists(os.path.join(folder, name, 'trace.json')):
             continue
