@@ -55,6 +55,16 @@ def test_amd():
     compiles('amd:gfx90a', captured('amd-mi210'))
 
 
+def made_of(program, make, arch):
+    """What a compiler writes for a program."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, 'in.cl')
+        with open(source, 'w') as file:
+            file.write(program.text)
+        with open(make(source, program.options, arch, folder)) as file:
+            return file.read()
+
+
 def read_ahead(assembly, kernel):
     """Of a kernel's multiply-adds, how many there are, and how many while something that was asked of memory is not
     waited for."""
@@ -78,12 +88,7 @@ def test_tiles_are_read_ahead_on_amd():
         kernels = {'convolve', 'weights', 'product'} & set(program.launched) - found
         if not kernels or '-DCOLS=' not in ' '.join(program.options):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            source = os.path.join(folder, 'in.cl')
-            with open(source, 'w') as file:
-                file.write(program.text)
-            with open(compilers.assembly_of(source, program.options, 'gfx90a', folder)) as file:
-                text = file.read()
+        text = made_of(program, compilers.assembly_of, 'gfx90a')
         for kernel in kernels:
             total, ahead = read_ahead(text, kernel)
             check(2 * ahead > total > 0, '%s: %d of %d multiply-adds wait for memory' % (kernel, total - ahead, total))
@@ -103,12 +108,7 @@ def test_vectors_are_one_access_on_nvidia():
     for program in compilers.programs_of([capture('nvidia-h100', 'smallcnn', 'bn')]):
         if not found & set(program.launched) or '-DVEC=4' not in program.options:
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            source = os.path.join(folder, 'in.cl')
-            with open(source, 'w') as file:
-                file.write(program.text)
-            with open(compilers.ptx_of(source, program.options, 'sm_90', folder)) as file:
-                text = file.read()
+        text = made_of(program, compilers.ptx_of, 'sm_90')
         for kernel in found & set(program.launched):
             body = re.search(r'\.entry %s\(.*?^}' % kernel, text, re.S | re.M)[0]
             check(re.search(r'ld\.global\S*\.v4', body) and re.search(r'st\.global\S*\.v4', body),
