@@ -52,6 +52,7 @@
 #include "fma.h"
 
 #include "conv/sizes.h"
+#include "fetch.h"
 
 /* x[(o + l) / MULTIPLIER] for the VEC outputs from o on. */
 vec load_input(global const ACT *x, int o) {
@@ -106,9 +107,13 @@ kernel void forward(global const ACT *restrict x, global const float *restrict p
         for (int ox = 0; ox < s.out_w; ox += COLUMNS) {
             const int left = ox * STRIDE_X - PADDING_X;
             const bool inner = left >= 0 && left + SPAN <= s.in_w && ox + COLUMNS <= s.out_w;
+            const long below = (((long)n * s.in_h + top + TAPS / KERNEL_X) * s.in_w + left) * s.in_c;
             for (int o = o0; o < o1; o += VEC) {
                 const vec start = has_bias ? LOAD(bias + o) : (vec)(0.0f);
                 const size_t to = ((size_t)row * s.out_w + ox) * s.out_c + o;
+                for (int i = 0; i < COLUMNS * STRIDE_X * STRIDE_Y; i++)
+                    FETCH(x + below + ((long)(i / COLUMNS / STRIDE_X) * s.in_w + i % (COLUMNS * STRIDE_X)) * s.in_c +
+                          o);
                 vec sums[COLUMNS];
 #pragma unroll
                 for (int i = 0; i < COLUMNS; i++) sums[i] = start;
@@ -182,9 +187,11 @@ kernel void data(global const ACT *restrict dy, global const float *restrict pac
         /* Of the outputs from ox on, that at ox + d meets input ix + j by tap j + PADDING_X - d*STRIDE_X. */
         for (int ix = 0; ix < s.in_w; ix += COLUMNS) {
             const int ox = ix / STRIDE_X;
+            const long below = (((long)n * s.out_h + (top + STRIDE_Y) / STRIDE_Y) * s.out_w + ox) * s.out_c;
             const bool inner = ox + FIRST_OUTPUT >= 0 && ox + LAST_OUTPUT < s.out_w && ix + COLUMNS <= s.in_w;
             for (int c = c0; c < c1; c += VEC) {
                 global ACT *to = dx + ((size_t)row * s.in_w + ix) * s.in_c + c;
+                for (int j = 0; j < COLUMNS / STRIDE_X; j++) FETCH(dy + below + (long)j * s.out_c + c);
                 vec sums[COLUMNS];
 #pragma unroll
                 for (int j = 0; j < COLUMNS; j++)
@@ -273,6 +280,15 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
                     for (int ox = 0; ox < s.out_w; ox += COLUMNS, from += COLUMNS * s.out_c) {
                         const int left = ox * STRIDE_X - PADDING_X;
                         const bool inner = left >= 0 && left + SPAN <= s.in_w && ox + COLUMNS <= s.out_w;
+                        if (ky == 0) {
+                            for (int i = 0; i < COLUMNS; i++) FETCH(from + ((long)strip * s.out_w + i) * s.out_c);
+                            for (int i = 0; i < COLUMNS * STRIDE_X * STRIDE_Y; i++)
+                                FETCH(x +
+                                      (((long)n * s.in_h + top + strip * STRIDE_Y + i / COLUMNS / STRIDE_X) * s.in_w +
+                                       left + i % (COLUMNS * STRIDE_X)) *
+                                          s.in_c +
+                                      o);
+                        }
                         vec d[COLUMNS];
 #pragma unroll
                         for (int i = 0; i < COLUMNS; i++) {
