@@ -30,6 +30,8 @@ import sys
 PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'peers.py')
 # Multiplications of the direct sum that one of the engine stands for, in products; transforms are left out.
 SAVED = {'winograd': 2.25, 'winograd4': 4}
+# Where importing takes seconds.
+FIND_TORCH = 'import sys; from importlib.util import find_spec as f; sys.exit(not (f("torch") and f("numpy")))'
 TORCH_MM = '''
 import json, sys, time, torch
 size, calls, threads = map(int, sys.argv[1:])
@@ -49,7 +51,7 @@ print(json.dumps(dict(name='torch.mm ' + torch.__version__, ms=wall[len(wall) //
 
 def has_torch(python):
     try:
-        if subprocess.run([python, '-c', 'import torch, numpy'], stderr=subprocess.DEVNULL).returncode == 0:
+        if subprocess.run([python, '-c', FIND_TORCH]).returncode == 0:
             return True
     except OSError:
         pass
@@ -193,10 +195,16 @@ def report_memory(networks, ours, peers):
           'card\nhas the peak of its tensors, beside Blanch\'s of the device')
 
 
+def limits_of(run):
+    """{} where one of the two could not be measured."""
+    limits = run.get('limits') or {}
+    return limits if {'operations_per_s', 'bytes_per_s'} <= set(limits) else {}
+
+
 def work_of(run):
     """Operations as the direct method has them, those of the engines' products, bytes, and the least seconds at the
     limits."""
-    limits, sums = run.get('limits', {}), [0.0, 0.0, 0.0, 0.0]
+    limits, sums = limits_of(run), [0.0, 0.0, 0.0, 0.0]
     for layer in run['layers']:
         engines = run['engines'].get(layer['name'], {})
         for phase, work in layer['work'].items():
@@ -212,7 +220,7 @@ def report_work(networks, ours):
                                                      '% of arith.', '% of bandw.', '% of limits'))
     for n in networks:
         run = min(ours[n], key=lambda r: r['step_ms'])
-        limits, seconds = run.get('limits', {}), run['step_ms'] / 1e3
+        limits, seconds = limits_of(run), run['step_ms'] / 1e3
         direct, executed, moved, least = work_of(run)
         shares = [executed / limits['operations_per_s'], moved / limits['bytes_per_s'], least] if limits else []
         print('%-24s %12.1f %14.1f %10.2f' % (n, direct / 1e9, executed / 1e9, moved / 1e9) +
@@ -223,7 +231,7 @@ def report_work(networks, ours):
           'limits: ' +
           ', '.join(sorted({'%.0f GFLOP/s and %.1f GB/s' % (r['limits']['operations_per_s'] / 1e9,
                                                             r['limits']['bytes_per_s'] / 1e9)
-                            for runs in ours.values() for r in runs if r.get('limits')}) or ['unknown']))
+                            for runs in ours.values() for r in runs if limits_of(r)}) or ['unknown']))
 
 
 # --- a product ----------------------------------------------------------------------------------
