@@ -2,7 +2,6 @@
 """All that is to be known of a card, measured in a stated time: one folder to bring home.
 
     tests/gpu/card.py OUT [--minutes 14] [--device gpu] [--blanch PROGRAM] [--python PYTHON] [...]
-    tests/gpu/card.py --bundle FOLDER
 
 Builds Blanch where there is no build (`./quickstart build`); then, first what proves correctness: what the machine is,
 `doctor`, the conformance files; of each network `tune` and `bench` beside PyTorch on the same card, in float32 and in
@@ -11,8 +10,7 @@ kept. A second call with the same OUT goes on: with what was not tried yet, then
 time) or failed. OUT/summary.md has the figures beside the aims, OUT.tar.gz all but compiled programs. Exit status: 0
 all is there and right, 1 something is not (the summary names it), 2 there is nothing to measure.
 
---bundle makes, on a machine of the same kind that has a build, a folder with the program and the libraries it needs,
-for a machine where nothing can be installed: --blanch FOLDER/blanch there. docs/howto-nvidia.md has more."""
+Where nothing can be installed, bundle.py's program serves (--blanch). docs/howto-nvidia.md has more."""
 import argparse
 import concurrent.futures
 import datetime
@@ -44,9 +42,10 @@ BATCHES = {'resnet18': 128, 'smallcnn': 128}     # others: 64
 AIMS = {('bn', False): 0.8, ('nd', False): 3, ('bn', True): 0.5}
 # Drivers that may lie where the OpenCL loader does not look, as in containers.
 VENDORS = '/etc/OpenCL/vendors'
-DRIVERS = ('libnvidia-opencl.so.1', 'libamdocl64.so', 'libigdrcl.so')
-PLACES = ('/usr/local/nvidia/lib*', '/usr/lib/*-linux-gnu', '/usr/lib/*-linux-gnu/intel-opencl', '/usr/lib64',
-          '/usr/lib', '/opt/rocm*/lib', '/run/opengl-driver/lib', '/usr/lib/wsl/lib')
+DRIVERS = ('libnvidia-opencl', 'libamdocl64', 'libigdrcl')
+PLACES = ('/usr/local/nvidia/lib64', '/usr/local/nvidia/lib', '/usr/lib/%s-linux-gnu' % os.uname().machine,
+          '/usr/lib/%s-linux-gnu/intel-opencl' % os.uname().machine, '/usr/lib64', '/usr/lib', '/opt/rocm*/lib',
+          '/run/opengl-driver/lib', '/usr/lib/wsl/lib')
 FACTS = ('uname -srvm', 'cat /etc/os-release', 'lscpu', 'free -m', 'nvidia-smi',
          'nvidia-smi -q -d CLOCK,POWER,PERFORMANCE', 'rocm-smi', 'ls -l %s /dev/dri /dev/kfd' % VENDORS,
          'ls /usr/local/nvidia/lib64', 'ldconfig -p | grep -iE "opencl|nvidia|cuda|amdocl|clblast"',
@@ -56,8 +55,6 @@ import torch, numpy
 there = lambda k: hasattr(torch, k) and getattr(torch, k).is_available()
 print(torch.__version__, *[k for k in ('cuda', 'xpu') if there(k)], 'cpu')
 '''
-# Libraries of the system's own, which a bundle leaves out.
-SYSTEM = re.compile(r'(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util|stdc\+\+|gcc_s))\.so')
 
 
 class Failed(Exception):
@@ -197,19 +194,25 @@ def last_line(text):
 # --- what there is -------------------------------------------------------------------------------
 
 def find_drivers(card):
-    """Where the OpenCL loader knows no driver, those that lie elsewhere are named to it."""
-    if 'OCL_ICD_VENDORS' in os.environ or glob.glob(VENDORS + '/*.icd'):
+    """Drivers that the OpenCL loader does not know are named to it, beside those that it does."""
+    if 'OCL_ICD_VENDORS' in os.environ:
         return
-    listed = re.findall(r'=> (\S+)', output(['ldconfig', '-p'])[1])
-    places = sorted({os.path.dirname(path) for path in listed} | {p for at in PLACES for p in glob.glob(at)})
-    found = {name: os.path.join(at, name) for at in places for name in DRIVERS
-             if os.path.exists(os.path.join(at, name))}
+    known = {}
+    for path in glob.glob(VENDORS + '/*.icd'):
+        with open(path, errors='replace') as f:
+            known[os.path.basename(path)] = f.read()
+    found = {}
+    for place in PLACES:
+        for path in sorted(glob.glob(place + '/*.so*')):
+            name = os.path.basename(path).split('.')[0]
+            if name in DRIVERS and not any(name in text for text in known.values()):
+                found.setdefault(name, path)
     if not found:
         return
     os.makedirs(card.path('vendors'), exist_ok=True)
-    for name, path in found.items():
-        with open(card.path('vendors', name + '.icd'), 'w') as f:
-            f.write(path + '\n')
+    for name, text in dict(known, **{name + '.icd': path + '\n' for name, path in found.items()}).items():
+        with open(card.path('vendors', name), 'w') as f:
+            f.write(text)
     libraries = [os.environ.get('LD_LIBRARY_PATH'), *sorted({os.path.dirname(path) for path in found.values()})]
     card.env.update(OCL_ICD_VENDORS=card.path('vendors'), LD_LIBRARY_PATH=':'.join(filter(None, libraries)))
     say('OpenCL drivers: ' + ', '.join(found.values()))
@@ -234,7 +237,7 @@ def find_blanch(card):
 
 
 def find_device(card):
-    """Its name and driver into the state; OUT is of one device."""
+    """What the state keeps of it."""
     status, text = output([card.blanch, 'devices', '--json', '--device', card.given.device], env=card.env)
     if status != 0:
         _, shown = output([card.blanch, 'devices'], env=card.env)
@@ -242,11 +245,16 @@ def find_device(card):
     listed = json.loads(text[text.index('{'):])
     device = listed['devices'][0]
     about = {key: device[key] for key in ('name', 'platform', 'driver', 'version', 'global_memory', 'device')}
-    before = card.state.setdefault('device', about)
-    if any(before[key] != about[key] for key in ('name', 'platform', 'driver')):
+    return {'device': about, 'blanch': listed['blanch'], 'host': listed['host']}
+
+
+def keep(card, found):
+    """OUT is of one device."""
+    before = card.state.get('device', found['device'])
+    if any(before[key] != found['device'][key] for key in ('name', 'platform', 'driver')):
         raise Failed('%s is of %s (%s): take another folder' % (card.out, before['name'], before['driver']))
-    card.state['device'] = about
-    card.state['blanch'], card.state['host'] = listed['blanch'], listed['host']
+    card.state.update(found)
+    card.state.pop('wanting', None)
 
 
 def find_peer(card):
@@ -260,7 +268,7 @@ def find_peer(card):
             why.append('%s: %s' % (python, last_line(text)))
             continue
         version, *devices = last_line(text).split()
-        wanted = given.peer_device if given.peer_device != 'auto' else devices[0] if devices != ['cpu'] else None
+        wanted = given.peer_device if given.peer_device != 'auto' else (devices[:-1] or [None])[0]
         if wanted in devices:
             card.state['peer'] = {'python': python, 'device': wanted, 'version': version}
             return
@@ -273,7 +281,8 @@ def facts(card, part):
     limit = ['timeout', '10'] if shutil.which('timeout') else []
     for command in FACTS:
         card.run(part, [*limit, 'sh', '-c', command])
-    card.run(part, [card.blanch, 'devices'])
+    if card.blanch:
+        card.run(part, [card.blanch, 'devices'])
     return 'logs/facts.txt'
 
 
@@ -288,8 +297,8 @@ def doctor(card, part):
     write_json(card.path('doctor.json'), document)
     checks = [check for device in document['devices'] for check in device['checks']]
     wrong = [c for c in checks if c['verdict'] not in ('available', 'missing')]
-    card.state['doctor'] = ['%s: %s, %s' % (c['probe'], c['verdict'], c['detail'])
-                            for c in wrong + [c for c in checks if c['probe'].startswith(('network', 'limits'))]]
+    card.state['doctor'] = ['%s: %s, %s' % (c['probe'], c['verdict'], c['detail']) for c in checks
+                            if c in wrong or c['probe'].startswith(('network', 'limits'))]
     if wrong:
         raise Failed('%d of %d probes: %s' % (len(wrong), len(checks), ', '.join(c['probe'] for c in wrong)))
     return '%d probes are right' % len(checks)
@@ -317,8 +326,7 @@ def conformance(card, part):
     """A few cases a process, several processes at once: most of the time goes to compiling on the host."""
     kept, done = card.path('conformance.json'), {}
     verdicts = read_json(kept, {})
-    files = sorted(glob.glob(os.path.join(card.given.cases, '*.safetensors')))
-    names = {name_of(file): file for file in files}
+    names = {name_of(file): file for file in sorted(glob.glob(os.path.join(card.given.cases, '*.safetensors')))}
     if not names:
         raise Failed('%s has no cases' % card.given.cases)
     left, work = [file for name, file in names.items() if name not in verdicts], queue.Queue()
@@ -429,9 +437,8 @@ def parts_of(given):
              Part('suite', 'suite', suite), *(part for network in others for part in of(network))]
     names = [part.name for part in parts]
     wanted = given.parts.split(',') if given.parts else names
-    unknown = sorted(set(wanted) - set(names))
-    if unknown:
-        raise Failed('no part is called %s; there are %s' % (', '.join(unknown), ', '.join(names)))
+    if not set(wanted) <= set(names):
+        raise Failed('--parts takes of %s' % ', '.join(names))
     return [part for part in parts if part.name in wanted]
 
 
@@ -460,6 +467,8 @@ def rows_of(card):
 
 def summary(card):
     state, device = card.state, card.state.get('device', {})
+    if 'wanting' in state:
+        return '# Nothing is measured\n\n%s\n\nlogs/ may say why.\n' % state['wanting']
     peer, verdicts = state.get('peer', {}), read_json(card.path('conformance.json'), {})
     failed = ['- %s: %s' % (name, what) for name, (verdict, what) in sorted(verdicts.items()) if verdict == 'failed']
     rows, why = rows_of(card)
@@ -491,32 +500,11 @@ def summary(card):
     return '\n'.join(lines) + '\n'
 
 
-# --- a bundle ------------------------------------------------------------------------------------
-
-WRAPPER = '''#!/bin/sh
-here=$(dirname "$(readlink -f "$0")")
-LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$here/blanch.program" "$@"
-'''
-
-
-def bundle(folder, program):
-    """The program beside what it is linked with, but for the system's own: the C library must be as new there."""
-    status, text = output(['ldd', program])
-    if status != 0:
-        raise Failed('%s: %s' % (program, last_line(text)))
-    os.makedirs(os.path.join(folder, 'lib'), exist_ok=True)
-    for name, path in re.findall(r'^\s*(\S+) => (/\S+)', text, re.M):
-        if not SYSTEM.match(name):
-            shutil.copy(path, os.path.join(folder, 'lib', name))
-    shutil.copy(program, os.path.join(folder, 'blanch.program'))
-    with open(os.path.join(folder, 'blanch'), 'w') as f:
-        f.write(WRAPPER)
-    os.chmod(os.path.join(folder, 'blanch'), 0o755)
-
+# --- all of it -----------------------------------------------------------------------------------
 
 def options(words=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('out', nargs='?', metavar='OUT', help='the folder for all of it; one that exists goes on')
+    parser.add_argument('out', metavar='OUT', help='the folder for all of it; one that exists goes on')
     parser.add_argument('--minutes', type=float, default=14, help='until this ends (%(default)s)')
     parser.add_argument('--device', default='gpu', help='as `blanch devices` lists it (%(default)s)')
     parser.add_argument('--blanch', metavar='PROGRAM', help='(build/blanch, built where it is not there)')
@@ -536,10 +524,7 @@ def options(words=None):
     parser.add_argument('--jobs', type=int, default=min(8, os.cpu_count() or 1),
                         help='processes of conformance (%(default)s)')
     parser.add_argument('--parts', help='these alone, as the summary names them: A,B')
-    parser.add_argument('--bundle', metavar='FOLDER', help='instead: makes a folder for a machine without a network')
     given = parser.parse_args(words)
-    if bool(given.out) == bool(given.bundle):
-        parser.error('OUT or --bundle FOLDER is wanted')
     if given.minutes <= 0 or given.steps < 1 or given.jobs < 1 or (given.batch is not None and given.batch < 1):
         parser.error('--minutes, --steps, --jobs and --batch are above 0')
     return given
@@ -556,8 +541,14 @@ def measure(given):
     parts = parts_of(given)
     card = Card(given)
     find_drivers(card)
-    find_blanch(card)
-    find_device(card)
+    try:
+        find_blanch(card)
+        found = find_device(card)
+    except Failed as failed:
+        card.state['wanting'] = str(failed)
+        card.do(Part('facts', 'facts', facts), SHARES['facts'])      # they may say why
+        raise
+    keep(card, found)
     find_peer(card)
     say('%s; PyTorch: %s' % (card.state['device']['name'], card.state['peer'].get('version', 'none')))
     for part in order(card, parts):
@@ -574,12 +565,8 @@ def measure(given):
 
 
 def main():
-    given = options()
     try:
-        if given.bundle:
-            bundle(given.bundle, given.blanch or os.path.join(ROOT, 'build', 'blanch'))
-            return 0
-        return measure(given)
+        return measure(options())
     except Failed as failed:
         say(str(failed))
         return 2
