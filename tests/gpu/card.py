@@ -35,7 +35,7 @@ RESERVE = 10      # seconds, of the end: the summary and the archive
 GRACE = 10        # seconds that a part has to end in, once it is asked to
 CASES_AT_ONCE = 4
 # Seconds of 14 minutes. Together they are more: most parts end sooner, and the last have the least value.
-SHARES = {'build': 300, 'facts': 40, 'doctor': 60, 'conformance': 180, 'tune': 60, 'bench': 60, 'product': 30,
+SHARES = {'build': 300, 'facts': 40, 'doctor': 60, 'conformance': 180, 'tune': 90, 'bench': 60, 'product': 30,
           'suite': 180}
 BATCHES = {'resnet18': 128, 'smallcnn': 128}     # others: 64
 # Times as fast as PyTorch: (norm, in 16 bits)
@@ -187,6 +187,10 @@ def end_group(child):
             pass
 
 
+def some(names):
+    return ', '.join(names[:10]) + (' and %d more' % (len(names) - 10) if len(names) > 10 else '')
+
+
 def last_line(text):
     return (text.strip().splitlines() or ['it printed nothing'])[-1][:300]
 
@@ -291,7 +295,7 @@ def facts(card, part):
 def doctor(card, part):
     """Each layer of steps of smallcnn beside plain C, and what Blanch relies on."""
     status, text = card.run(part, [card.blanch, 'doctor', '--json', '--device', card.given.device])
-    if '{' not in text or status not in (0, 1):
+    if '{' not in text:
         raise Failed('status %d: %s' % (status, last_line(text)))
     document, _ = json.JSONDecoder().raw_decode(text[text.index('{'):])
     write_json(card.path('doctor.json'), document)
@@ -347,11 +351,11 @@ def conformance(card, part):
     failed = sorted(name for name in names if verdicts.get(name, [''])[0] == 'failed')
     wanting = sorted(set(names) - set(verdicts))
     if wanting:
-        raise Cut('%d of %d cases were not run: %s' % (len(wanting), len(names), ', '.join(wanting[:20])))
+        raise Cut('%d of %d cases were not run: %s' % (len(wanting), len(names), some(wanting)))
     for error in filter(None, errors):
         raise error
     if failed:
-        raise Failed('%d of %d cases: %s' % (len(failed), len(names), ', '.join(failed)))
+        raise Failed('%d of %d cases: %s' % (len(failed), len(names), some(failed)))
     return '%d cases passed' % len(names)
 
 
