@@ -238,6 +238,7 @@ def find_blanch(card):
     if status != 0:
         raise Failed('%s does not run: %s (%s)' % (program, last_line(text), card.path('logs')))
     card.blanch = program
+    card.env['PATH'] = os.path.dirname(program) + ':' + os.environ['PATH']      # a bundle has clinfo
 
 
 def find_device(card):

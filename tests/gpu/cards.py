@@ -195,7 +195,7 @@ def test_bundle():
     if not shutil.which('ldd'):
         raise tap.Skip('there is no ldd')
     folder = os.path.join(HOME.name, 'bundle')
-    bundle.bundle(folder, BLANCH)
+    bundle.bundle(folder, BLANCH, 'blanch')
     libraries = [os.path.basename(path) for path in glob.glob(folder + '/lib/*')]
     check(any(name.startswith('libOpenCL.so') for name in libraries), libraries)
     check(not any(name.startswith(('libc.so', 'libm.so', 'libstdc++')) for name in libraries), libraries)
