@@ -485,7 +485,8 @@ def summary(card):
         datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d, %H:%M UTC')), '']
     lines += ['PyTorch %s, %s, of `%s`.' % (peer['version'], peer['device'], peer['python']) if 'python' in peer else
               'No PyTorch on this device, the times are Blanch\'s alone: %s.' % peer.get('none', 'not looked for')]
-    lines += ['', '## Is it right', ''] + ['- ' + line for line in state.get('doctor', ['doctor did not end'])]
+    lines += ['', '## Is it right', '']
+    lines += ['- ' + line for line in state.get('doctor', ['doctor told nothing: see its part'])]
     lines += ['- conformance: %d passed, %d failed' % (sum(v[0] == 'passed' for v in verdicts.values()), len(failed))]
     lines += failed + ['', '## Times of a step', '',
                        '| network | precision | batch | Blanch, ms | PyTorch, ms | times as fast | aim | | the peer |',
@@ -493,7 +494,7 @@ def summary(card):
     if 'python' in peer:
         lines += ['PyTorch\'s fastest of the modes %s; in fp32 with TF32 off, else with autocast.' % card.given.modes]
     lines += ['- ' + line for line in why]
-    lines += ['', '## Parts', '', '| part | | seconds | |', '| --- | --- | ---: | --- |']
+    lines += [''] * (lines[-1] != '') + ['## Parts', '', '| part | | seconds | |', '| --- | --- | ---: | --- |']
     for part in parts_of(card.given):
         entry = state['parts'].get(part.name, {'state': 'not begun', 'seconds': '', 'what': 'no time was left for it'})
         lines.append('| %s | %s | %s | %s |' % (part.name, entry.get('state', 'begun'), entry.get('seconds', ''),
