@@ -13,8 +13,8 @@ enum { SAMPLES = 48 };
 struct data {
     size_t x, w, y, out; // elements; out: of the pass's result
     float *images, *weights, *gradient, *result, *reference;
-    void *stored; // of the largest of these
-    bool have_reference;
+    void *stored;                   // of the largest of these
+    bool have_reference, rectified; // rectified: the layer applies a ReLU
 };
 
 struct trial {
@@ -36,7 +36,8 @@ static int build(struct trial *t, struct blanch_device *dev, const struct bl_tun
     bl_graph_store_as(t->graph, s->type);
     struct blanch_tensor *x = bl_graph_input(t->graph, s->attrs.in_channels, s->h, s->w);
     bl_graph_want_input_grads(t->graph);
-    bl_graph_add(t->graph, "conv2d", "tuned", &s->attrs, &x, 1);
+    struct blanch_tensor *y = bl_graph_add(t->graph, "conv2d", "tuned", &s->attrs, &x, 1);
+    if (s->inference && y) bl_graph_add(t->graph, "relu", "activation", NULL, &y, 1); // which some engines apply
     code = bl_graph_finish(t->graph, 0);
     if (bl_graph_nodes(t->graph)) t->node = bl_graph_node(t->graph, 0); // names its engines, built or not
     if (code) return code;
@@ -59,7 +60,10 @@ static int enqueue(struct trial *t, const struct bl_run *run) {
     int code = packs ? engine->pack(t->conv, t->pass, run, node->param[0]->data.mem) : 0;
     if (code) return code;
     t->packed = true;
-    if (t->pass == BL_CONV_FORWARD) return engine->forward(t->conv, run, node->in[0], NULL, node->out[0]);
+    if (t->pass == BL_CONV_FORWARD) {
+        code = engine->forward(t->conv, run, node->in[0], NULL, node->out[0]);
+        return code ? code : bl_conv_finish(t->conv, run->n, node->out[0]);
+    }
     return engine->backward_data(t->conv, run, node->out[0]->grad, node->in[0]->grad, false);
 }
 
@@ -104,7 +108,7 @@ static double forward_at(const struct bl_conv_shape *s, const struct sizes *z, c
         const float *x = d->images + ((n * s->h + iy) * s->w + ix) * s->attrs.in_channels + o / z->go * z->gi;
         for (int c = 0; c < z->gi; c++) sum += (double)x[c] * (double)d->weights[(o * z->gi + c) * z->taps + tap];
     }
-    return sum;
+    return d->rectified && sum < 0 ? 0 : sum;
 }
 
 static double data_at(const struct bl_conv_shape *s, const struct sizes *z, const struct data *d, int64_t at) {
@@ -178,6 +182,7 @@ static int judge(const struct trial *t, const struct bl_tune_item *item, struct 
     int code = bl_mem_read(result_of(t), 0, bl_type_bytes(type) * d->out, d->stored);
     if (code) return code;
     bl_type_widen(type, d->stored, d->result, d->out);
+    d->rectified = bl_node_activation(t->node);
     *right = samples_right(item, d) &&
              (!d->have_reference || bl_tune_close(item->conv.type, d->result, d->reference, d->out));
     if (*right && !d->have_reference) {
