@@ -324,6 +324,8 @@ static void test_transposed(void **state) {
         assert_string_equal(node->name, "up");
         const struct bl_nd_attrs *nd = bl_node_nd(node);
         if (nd) assert_true(nd->block == 1 && nd->n_iter == 3 && node->out[0]->c == 20);
+        // samples of 2x2 side by side; of single pixels every ninth
+        if (nd) assert_int_equal(nd->cov_sampling_stride[0], strcmp(node->op->name, "nd_conv2d") ? 3 : 2);
         if (kinds[i][2]) assert_string_equal(bl_graph_node(graph, 1)->op->name, kinds[i][2]);
         bl_graph_free(graph);
         bl_model_free(model);

@@ -137,12 +137,10 @@ static struct blanch_tensor *add_nd(struct blanch_builder *b, const char *op, co
     return add1(b, op, name, attrs, x);
 }
 
-struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
-                                      struct bl_conv_attrs conv, const struct bl_nd_rule *rule) {
+/* covers: samples are no further apart than they are large, so that every pixel is in one. */
+static struct blanch_tensor *nd_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                       struct bl_conv_attrs conv, const struct bl_nd_rule *rule, bool covers) {
     char full[256];
-    if (!x || !is_named(b, "conv2d", name)) return NULL;
-    if (b->norm == BLANCH_NONE) conv.bias = 1;
-    if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "conv2d", name, &conv, x, rule);
     conv.bias = 1;
     full_name(b, name, full);
     const struct blanch_nd_layer *own = own_of(b, *rule->name ? rule->name : full);
@@ -151,11 +149,21 @@ struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name
     int n_iter = rule->n_iter ? rule->n_iter : or_else(b->nd.iterations, 5);
     struct bl_nd_conv_attrs attrs = {conv, nd_attrs(b, block, n_iter, rule->freeze)};
     int sampling = or_else(b->nd.sampling_stride, 3);
-    for (int i = 0; i < 2; i++) attrs.nd.cov_sampling_stride[i] = sampling * conv.stride[i];
+    for (int i = 0; i < 2; i++)
+        attrs.nd.cov_sampling_stride[i] =
+            covers && conv.kernel[i] < sampling ? conv.kernel[i] : sampling * conv.stride[i];
     attrs.nd.whiten_channels = b->nd.whiten == BLANCH_WHITEN_CHANNELS && conv.kernel[0] * conv.kernel[1] > 1;
     attrs.nd.cov_samples = own ? own->cov_samples : b->nd.cov_samples;
     attrs.nd.chosen = own != NULL;
     return add_nd(b, "nd_conv2d", name, &attrs, x, rule);
+}
+
+struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                      struct bl_conv_attrs conv, const struct bl_nd_rule *rule) {
+    if (!x || !is_named(b, "conv2d", name)) return NULL;
+    if (b->norm == BLANCH_NONE) conv.bias = 1;
+    if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "conv2d", name, &conv, x, rule);
+    return nd_conv2d(b, name, x, conv, rule, false);
 }
 
 struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
@@ -292,7 +300,7 @@ static struct blanch_tensor *shuffled(struct blanch_builder *b, const char *name
         const int padding = conv.padding[i] = begins > ends ? begins : ends;
         before[i] = p - s * (reach - padding), after[i] = s * (padding + 1) - 1 - last;
     }
-    x = bl_build_conv2d(b, name, x, conv, rule);
+    x = nd_conv2d(b, name, x, conv, rule, conv.kernel[0] * conv.kernel[1] > 1);
     if (s == 1 && !before[0] && !before[1] && !after[0] && !after[1]) return x;
     return add1(b, "pixel_shuffle", NULL, &(struct bl_pixel_shuffle_attrs){s, before[0], before[1], after[0], after[1]},
                 x);
