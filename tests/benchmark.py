@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Step times and products of Blanch and its peers, where they are installed, on the same CPU, alternating in one run.
+"""Step times and products of Blanch and its peers, where they are installed, on one device, alternating in one run.
 
   tests/benchmark.py BLANCH [--networks vgg16-bn,vgg16-nd] [--batch 128] [--steps 3] [--rounds 2]
                      [--python /usr/bin/python3,/tmp/peers/bin/python] [--modes plain,channels_last,compile]
+  tests/benchmark.py BLANCH --device gpu --peer-device cuda [--precision fp16 --autocast fp16] [--json FILE] [...]
   tests/benchmark.py BLANCH --inference [--networks resnet50-imagenet-bn,mobilenetv2-imagenet-bn] [--batch 1] [...]
   tests/benchmark.py BLANCH --gemm 1024 [--steps 20] [--rounds 2]
   tests/benchmark.py BLANCH --grow vgg16-bn [--batches 16,32,64,128,256] [--steps 3] [--rounds 2] [--device 0:0]
@@ -15,7 +16,9 @@ and openvino. Whatever the norm, peers have batch norm, folded into the convolut
 --gemm times a square product by Blanch's own kernel, by CLBlast with its shipped and its
 tuned parameters, and by torch.mm.
 --grow times one network at growing batches on one core (the sub-device P:D/1) and on all.
-Peers use as many threads as there are processors that this process may use.
+Peers use as many threads as there are processors that this process may use. They run on the CPU, but with --peer-device
+cuda (ROCm's too) or xpu, in float32 without TF32, or with --autocast; --precision is Blanch's.
+--json FILE has every run, and is written after each; --traces DIR a recorded step of each network of Blanch's.
 """
 import argparse
 import json
@@ -27,6 +30,8 @@ import sys
 PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'peers.py')
 # Multiplications of the direct sum that one of the engine stands for, in products; transforms are left out.
 SAVED = {'winograd': 2.25, 'winograd4': 4}
+# Where importing takes seconds.
+FIND_TORCH = 'import sys; from importlib.util import find_spec as f; sys.exit(not (f("torch") and f("numpy")))'
 TORCH_MM = '''
 import json, sys, time, torch
 size, calls, threads = map(int, sys.argv[1:])
@@ -46,7 +51,7 @@ print(json.dumps(dict(name='torch.mm ' + torch.__version__, ms=wall[len(wall) //
 
 def has_torch(python):
     try:
-        if subprocess.run([python, '-c', 'import torch, numpy'], stderr=subprocess.DEVNULL).returncode == 0:
+        if subprocess.run([python, '-c', FIND_TORCH]).returncode == 0:
             return True
     except OSError:
         pass
@@ -67,17 +72,25 @@ def threads():
 
 def blanch(options, network, batch, device=None):
     model, norm = network.rsplit('-', 1)
-    where = ['--device', device] if device else []
-    where += ['--inference'] if options.inference else []
+    more = ['--device', device] if device else []
+    more += ['--inference'] if options.inference else []
+    more += ['--precision', options.precision] if options.precision else []
+    if options.traces:
+        more += ['--trace', os.path.join(options.traces, '%s-%s.json' % (network, options.precision or 'fp32'))]
     return run_json([options.blanch, 'bench', '--model', model, '--norm', norm, '--batch', str(batch), '--steps',
-                     str(options.steps), '--json', *where])
+                     str(options.steps), '--json', *more])
 
 
 def name_of(run):
-    """PyTorch 2.15.0, MKL 2024.2, oneDNN 3.13.3, 2 threads, channels_last."""
-    parts = [run['peer'], run.get('blas'), run.get('onednn') and 'oneDNN ' + run['onednn'],
-             '%d threads' % run['threads'], run.get('memory_format'),
-             'torch.compile' if run['mode'] == 'compile' else None]
+    """PyTorch 2.15.0, MKL 2024.2, oneDNN 3.13.3, 2 threads, channels_last; of a card its name, cuDNN and driver in the
+    place of the CPU's libraries."""
+    if run.get('device'):
+        where = [run['device'], run.get('cudnn') and 'cuDNN ' + run['cudnn'],
+                 run.get('driver') and 'driver ' + run['driver'], None if run['autocast'] else 'TF32 off']
+    else:
+        where = [run.get('blas'), run.get('onednn') and 'oneDNN ' + run['onednn'], '%d threads' % run['threads']]
+    parts = [run['peer'], *where, run.get('memory_format'), 'torch.compile' if run['mode'] == 'compile' else None,
+             run.get('autocast') and 'autocast ' + run['autocast']]
     return ', '.join(p for p in parts if p)
 
 
@@ -93,7 +106,7 @@ class Peers:
     def __init__(self, options, pythons):
         self.options, self.key = options, 'inference_ms' if options.inference else 'step_ms'
         self.ways = [(python, mode) for python in pythons for mode in options.modes.split(',')]
-        self.runs, self.failed = {}, set()                          # of a network: the runs of each name
+        self.runs, self.failed = {}, {}                             # of a network: the runs of each name, the reason
 
     def run(self, network):
         what, o = 'infer' if self.options.inference else 'step', self.options
@@ -102,10 +115,11 @@ class Peers:
             if (network, way) in self.failed:
                 continue
             run = run_json([way[0], PEERS, what, peer, '--mode', way[1], '--batch', str(o.batch), '--steps',
-                            str(o.steps), '--threads', threads()])
+                            str(o.steps), '--threads', threads(), '--peer-device', o.peer_device,
+                            *(['--autocast', o.autocast] if o.autocast else [])])
             if 'failed' in run:
                 print('%s, %s, %s: %s' % (network, run['peer'], way[1], run['failed']))
-                self.failed.add((network, way))
+                self.failed[network, way] = run['failed']
             else:
                 self.runs.setdefault(network, {}).setdefault(name_of(run), []).append(run)
 
@@ -120,13 +134,26 @@ def compare(options, pythons):
     for turn in range(options.rounds):
         for network in networks:
             ours[network].append(blanch(options, network, options.batch, options.device))
+            write(options, ours, peers)
             peers.run(network)
+            write(options, ours, peers)
             print('round %d of %d: %s' % (turn + 1, options.rounds, network), file=sys.stderr)
     report_times(networks, ours, peers)
     report_peers(networks, ours, peers)
     if not options.inference:                                       # where a peer's peak is of its export too
         report_memory(networks, ours, peers)
         report_work(networks, ours)
+
+
+def write(options, ours, peers):
+    """All runs so far. What does not work stands with its mode."""
+    if not options.json:
+        return
+    failed = {n: {mode: why for (of, (_, mode)), why in peers.failed.items() if of == n} for n in ours}
+    with open(options.json + '.part', 'w') as f:
+        json.dump(dict(networks={n: dict(blanch=ours[n], peers=peers.runs.get(n, {}), failed=failed[n]) for n in ours},
+                       key=peers.key, precision=options.precision or 'fp32', autocast=options.autocast), f, indent=1)
+    os.replace(options.json + '.part', options.json)
 
 
 def report_times(networks, ours, peers):
@@ -160,16 +187,24 @@ def report_memory(networks, ours, peers):
         planned, device, process = (max(r[k] for r in ours[n]) / 2 ** 20
                                     for k in ('planned_bytes', 'device_bytes', 'host_bytes'))
         best = peers.strongest(n)
-        peer = max(r['peak_rss_mb'] for r in best[1]) if best else None
-        print('%-28s %14.1f %14.1f %14.1f %14s %10s' % (n, planned, device, process, peer or '-',
-                                                        '%.2f' % (process / peer) if peer else '-'))
-    print('the peaks of a process are of its resident memory; on a CPU the device\'s memory is part of it')
+        card = bool(best) and 'peak_device_mb' in best[1][0]
+        peer = max(r['peak_device_mb' if card else 'peak_rss_mb'] for r in best[1]) if best else None
+        print('%-28s %14.1f %14.1f %14.1f %14s %10s' % (n, planned, device, process, peer or '-', '%.2f' % (
+            (device if card else process) / peer) if peer else '-'))
+    print('the peaks of a process are of its resident memory; on a CPU the device\'s memory is part of it; a peer on a '
+          'card\nhas the peak of its tensors, beside Blanch\'s of the device')
+
+
+def limits_of(run):
+    """{} where one of the two could not be measured."""
+    limits = run.get('limits') or {}
+    return limits if {'operations_per_s', 'bytes_per_s'} <= set(limits) else {}
 
 
 def work_of(run):
     """Operations as the direct method has them, those of the engines' products, bytes, and the least seconds at the
     limits."""
-    limits, sums = run.get('limits', {}), [0.0, 0.0, 0.0, 0.0]
+    limits, sums = limits_of(run), [0.0, 0.0, 0.0, 0.0]
     for layer in run['layers']:
         engines = run['engines'].get(layer['name'], {})
         for phase, work in layer['work'].items():
@@ -185,7 +220,7 @@ def report_work(networks, ours):
                                                      '% of arith.', '% of bandw.', '% of limits'))
     for n in networks:
         run = min(ours[n], key=lambda r: r['step_ms'])
-        limits, seconds = run.get('limits', {}), run['step_ms'] / 1e3
+        limits, seconds = limits_of(run), run['step_ms'] / 1e3
         direct, executed, moved, least = work_of(run)
         shares = [executed / limits['operations_per_s'], moved / limits['bytes_per_s'], least] if limits else []
         print('%-24s %12.1f %14.1f %10.2f' % (n, direct / 1e9, executed / 1e9, moved / 1e9) +
@@ -196,7 +231,7 @@ def report_work(networks, ours):
           'limits: ' +
           ', '.join(sorted({'%.0f GFLOP/s and %.1f GB/s' % (r['limits']['operations_per_s'] / 1e9,
                                                             r['limits']['bytes_per_s'] / 1e9)
-                            for runs in ours.values() for r in runs if r.get('limits')}) or ['unknown']))
+                            for runs in ours.values() for r in runs if limits_of(r)}) or ['unknown']))
 
 
 # --- a product ----------------------------------------------------------------------------------
@@ -255,11 +290,18 @@ def main():
     parser.add_argument('--modes', help='of plain,channels_last,compile,onnxruntime,openvino (all that suit)')
     parser.add_argument('--inference', action='store_true')
     parser.add_argument('--device', help='as `blanch devices` lists it')
+    parser.add_argument('--precision', choices=('fp32', 'fp16', 'bf16'), help="Blanch's activations (fp32)")
+    parser.add_argument('--peer-device', default='cpu', choices=('cpu', 'cuda', 'xpu'), help="PyTorch's (%(default)s)")
+    parser.add_argument('--autocast', choices=('fp16', 'bf16'), help="PyTorch's (none)")
+    parser.add_argument('--json', metavar='FILE', help='for all runs')
+    parser.add_argument('--traces', metavar='DIR', help='for traces of recorded steps')
     parser.add_argument('--gemm', type=int, metavar='SIZE')
     parser.add_argument('--grow', metavar='NETWORK')
     parser.add_argument('--batches', default='16,32,64,128,256')
     options = parser.parse_args()
     infer = options.inference
+    if options.gemm and (options.peer_device != 'cpu' or options.json):
+        parser.error('--gemm is of torch.mm on the CPU, as a table')
     options.steps = options.steps or (20 if options.gemm or infer else 3)
     options.batch = options.batch or (1 if infer else 128)
     options.modes = options.modes or 'plain,channels_last,compile' + (',onnxruntime,openvino' if infer else '')

@@ -58,6 +58,13 @@ static const struct row {
     {"groups 3 stride 2", CONV(6, 9, 3, 3, 2, 1, 1, 1, 3), 2, 7, 6},
     {"depthwise", CONV(19, 19, 3, 3, 1, 1, 1, 1, 19), 2, 6, 5},
     {"depthwise twice stride 2", CONV(5, 10, 5, 5, 2, 2, 2, 1, 5), 2, 7, 7},
+    {"depthwise, a wide image", CONV(48, 48, 3, 3, 1, 1, 1, 1, 48), 2, 5, 19},
+    {"depthwise stride 2, a wide image", CONV(32, 32, 3, 3, 2, 1, 1, 1, 32), 3, 8, 21},
+    {"depthwise 5x5 stride 2, batch 1", CONV(24, 24, 5, 5, 2, 2, 2, 1, 24), 1, 11, 22},
+    {"depthwise 7x7", CONV(16, 16, 7, 7, 1, 3, 3, 1, 16), 2, 9, 17},
+    {"depthwise 2x4, wide padding", CONV(8, 8, 2, 4, 1, 1, 4, 1, 8), 2, 4, 13},
+    {"depthwise stride 3", CONV(16, 16, 3, 3, 3, 1, 1, 1, 16), 2, 8, 14},
+    {"depthwise stride 2, dilation 2", CONV(16, 16, 3, 3, 2, 2, 2, 2, 16), 2, 9, 17},
 };
 
 /* On any other kind of device these suit nothing; on CPUs, that one. */

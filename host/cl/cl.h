@@ -172,7 +172,7 @@ int bl_tile_rows(const struct blanch_device *dev);
 int64_t bl_device_items(const struct blanch_device *dev);
 
 /* Sums that an item can hold in its registers beside all else: fewer on Intel's GPUs, whose compiler has 64 registers
- * for each of 16 lanes. */
+ * for each of 16 lanes, and on Arm's, where an item has 64. */
 int bl_device_sums(const struct blanch_device *dev);
 
 /* The matrix units that the device's compiler offers in OpenCL C, by what the device says of itself, and the items that

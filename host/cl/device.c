@@ -454,8 +454,7 @@ int64_t bl_device_items(const struct blanch_device *dev) {
 }
 
 int bl_device_sums(const struct blanch_device *dev) {
-    enum { INTEL = 8 }; // lanes of a unit
-    return dev->info.kind == BLANCH_GPU && dev->lanes == INTEL ? 16 : 64;
+    return dev->sums;
 }
 
 int bl_tile_rows(const struct blanch_device *dev) {
@@ -484,6 +483,7 @@ int blanch_device_open(struct blanch_device **device, const char *spec, uint64_t
     if (max_alloc && max_alloc < dev->info.global_memory) dev->info.global_memory = max_alloc;
     if ((code = decide_kind(&dev->info))) goto done;
     dev->lanes = dev->info.kind == list[chosen].info.kind ? list[chosen].lanes : 64; // as of a GPU of unknown maker
+    dev->sums = list[chosen].sums;
     const char *poison = getenv("BLANCH_POISON");
     dev->poison = poison && *poison && *poison != '0';
     if (share.cores && (code = make_sub_device(dev, share))) goto done;

@@ -13,6 +13,7 @@ struct bl_found {
     char platform_version[256];
     bool own;    // its platform is its maker's
     int lanes;   // floats that a compute unit computes with at once
+    int sums;    // that an item can hold in registers
     double rate; // operations a second, as measured; 0: not known here
     struct blanch_device_info info;
 };

@@ -30,6 +30,7 @@ struct blanch_device {
     cl_device_id id;
     bool sub_device; // to be released
     int lanes;       // floats that a compute unit computes with at once
+    int sums;        // that an item can hold in registers
     cl_context context;
     cl_command_queue queue;                 // the one of the two that follow that takes commands now
     cl_command_queue plain, timed, uploads; // timed: of recorded commands; uploads: of a stage; made when needed

@@ -9,15 +9,18 @@
 
 /* --- makers ----------------------------------------------------------------------------------- */
 
-/* The begin of CL_DEVICE_VENDOR or CL_PLATFORM_VENDOR; lanes of what the maker calls a compute unit. */
+enum { SUMS = 64, SUMS_OF_FEW = 16 }; // of few: where an item has 64 registers
+
+/* The begin of CL_DEVICE_VENDOR or CL_PLATFORM_VENDOR; lanes of what the maker calls a compute unit, and what an item
+ * of theirs can sum in registers. */
 static const struct maker {
     const char *names[2];
-    int lanes;
+    int lanes, sums;
 } makers[] = {
-    {{"NVIDIA"}, 128},     {{"Advanced Micro Devices", "AMD"}, 64},
-    {{"Intel"}, 8},        {{"Apple"}, 128},
-    {{"ARM"}, 64},         {{"QUALCOMM"}, 128},
-    {{"Imagination"}, 32},
+    {{"NVIDIA"}, 128, SUMS},     {{"Advanced Micro Devices", "AMD"}, 64, SUMS},
+    {{"Intel"}, 8, SUMS_OF_FEW}, {{"Apple"}, 128, SUMS},
+    {{"ARM"}, 64, SUMS_OF_FEW},  {{"QUALCOMM"}, 128, SUMS},
+    {{"Imagination"}, 32, SUMS},
 };
 
 static bool begins(const char *text, const char *with) {
@@ -93,6 +96,7 @@ void bl_found_rank(struct bl_found *f, const char *extensions, const char *platf
     const struct maker *maker = maker_of(f->info.vendor);
     f->own = maker ? maker == maker_of(platform_vendor) : !strcmp(f->info.vendor, platform_vendor);
     f->lanes = f->info.kind == BLANCH_CPU ? 1 : lanes_of(f, extensions);
+    f->sums = maker && f->info.kind != BLANCH_CPU ? maker->sums : SUMS;
     find_place(f, extensions);
 }
 

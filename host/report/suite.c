@@ -208,8 +208,8 @@ static int read_row(const cJSON *json, struct bl_suite_result *suite) {
     if (!*name || !*bl_json_text(json, "model") || !*bl_json_text(json, "status"))
         return bl_fail(BLANCH_EINPUT, "a row has no name, model or status");
     if (bl_suite_find(suite, name)) return bl_fail(BLANCH_EINPUT, "two rows are called %s", name);
-    const cJSON *ms = item(json, "ms");
-    if (ms && !cJSON_IsNull(ms) && !(cJSON_IsNumber(ms) && ms->valuedouble > 0))
+    const cJSON *median = item(json, "ms");
+    if (median && !cJSON_IsNull(median) && !(cJSON_IsNumber(median) && median->valuedouble > 0))
         return bl_fail(BLANCH_EINPUT, "row %s: its ms is no number above 0", name);
     struct bl_suite_row *row = bl_suite_add(suite, name);
     if (!row) return BLANCH_ENOMEM;

@@ -21,6 +21,7 @@
  *  KERNELS         0: sums, and rows there and back; 1: sums, and depthwise layers; 2: between refreshes;
  *                  3: rows there and back by panels (sample_panels.h)
  *  LANES           1: an item takes one vector of channels, so that nothing is kept for the next (0)
+ *  APART           1: patches have no pixel in common, and items take several vectors of channels (0)
  *  CUT             1: x is rectified, and where it is not above 0 nothing is added to its gradient (0)
  *  ACT_TYPE        of x and dx (vec.h)
  *
@@ -37,6 +38,9 @@
 #endif
 #ifndef LANES
 #define LANES 0
+#endif
+#ifndef APART
+#define APART 0
 #endif
 #ifndef CUT
 #define CUT 0
@@ -381,119 +385,7 @@ kernel LANES16 void scatter_samples(global const float *drows, global const floa
 }
 
 #elif KERNELS == 1
-/* An item forms its sums at once, or on Intel, where 16 lanes have registers for half of 45 sums, in two turns: those
- * of the first third of the taps and the others. */
-#ifdef cl_intel_required_subgroup_size
-#define FIRST_TAPS(first) ((first) ? TAPS : (TAPS + 2) / 3)
-#else
-#define FIRST_TAPS(first) TAPS
-#endif
-#define PAIR(a, b) ((a)*TAPS - (a) * ((a)-1) / 2 + (b) - (a))
-#define IS_PAIR(a, b) ((a) >= first && (a) < end && (b) >= (a))
-
-/* partial[c] = sums of products of centred taps a <= b over patches c*chunk...: (chunks, TAPS*(TAPS+1)/2, C), a by a.
- */
-kernel LANES16 void covariance_depthwise(global const ACT *x, global const struct geometry *layer, int patches,
-                                         int chunk, global const float *high, global const float *low,
-                                         global float *partial) {
-    const struct geometry g = *layer;
-    const int from = get_global_id(1) * chunk, to = min(from + chunk, patches), pairs = TAPS * (TAPS + 1) / 2;
-    if (from >= patches) return;
-    partial += (size_t)get_global_id(1) * pairs * g.channels;
-#if LANES
-    const int c = get_global_id(0) * VEC_SUM;
-    if (c >= g.channels) return;
-    UNROLL for (int first = 0; first < TAPS; first += FIRST_TAPS(first)) {
-        vec_sum sums[TAPS * (TAPS + 1) / 2], tile[TAPS]; // of the pairs of taps first .. end - 1 with those behind
-        const int end = first + FIRST_TAPS(first);
-        UNROLL for (int a = 0; a < TAPS; a++) UNROLL for (int b = 0; b < TAPS; b++) if (IS_PAIR(a, b))
-            sums[PAIR(a, b)] = (vec_sum)(0.0f);
-        for (int p = from; p < to; p++) {
-            UNROLL for (int tap = 0; tap < TAPS; tap++) if (tap >= first) {
-                const long pixel = find_pixel(g, p, tap);
-                tile[tap] = pixel < 0 ? (vec_sum)(0.0f) : LOAD_ACT_SUM(x + pixel * g.channels + c);
-                tile[tap] -= LOAD_SUM(high + tap * g.channels + c);
-                tile[tap] -= LOAD_SUM(low + tap * g.channels + c);
-            }
-            UNROLL for (int a = 0; a < TAPS; a++) UNROLL for (int b = 0; b < TAPS; b++) if (IS_PAIR(a, b))
-                sums[PAIR(a, b)] += tile[a] * tile[b];
-        }
-        UNROLL for (int a = 0; a < TAPS; a++) UNROLL for (int b = 0; b < TAPS; b++) if (IS_PAIR(a, b))
-            STORE_SUM(sums[PAIR(a, b)], partial + PAIR(a, b) * g.channels + c);
-    }
-#else
-    for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
-        for (int pair = 0; pair < pairs; pair++) STORE_SUM((vec_sum)(0.0f), partial + pair * g.channels + c);
-        for (int p = from; p < to; p += 4) {
-            vec_sum tile[4][TAPS]; // so that a sum is read and written once for four patches
-            for (int i = 0; i < 4; i++) {
-                for (int tap = 0; tap < TAPS; tap++) {
-                    const long pixel = p + i < to ? find_pixel(g, p + i, tap) : -2;
-                    vec_sum value = (vec_sum)(0.0f);
-                    if (pixel >= 0) value = LOAD_ACT_SUM(x + pixel * g.channels + c);
-                    if (pixel >= -1) {
-                        value -= LOAD_SUM(high + tap * g.channels + c);
-                        value -= LOAD_SUM(low + tap * g.channels + c);
-                    }
-                    tile[i][tap] = value;
-                }
-            }
-            global float *out = partial + c;
-            for (int a = 0; a < TAPS; a++) {
-                for (int b = a; b < TAPS; b++, out += g.channels) {
-                    const vec_sum two = tile[0][a] * tile[0][b] + tile[1][a] * tile[1][b];
-                    STORE_SUM(LOAD_SUM(out) + (two + (tile[2][a] * tile[2][b] + tile[3][a] * tile[3][b])), out);
-                }
-            }
-        }
-    }
-#endif
-}
-
-/* dx += scale (Sbar of this tap's row) (centred samples of the patch) + dmean, for every patch that a pixel is in. */
-kernel void scatter_depthwise(global const ACT *x, global const float *high, global const float *low,
-                              global const float *sbar, global const float *dmean, global const struct geometry *layer,
-                              float scale, int line_count, int chunk, global ACT *dx) {
-    const struct geometry g = *layer;
-    const int from = get_global_id(1) * chunk, to = min(from + chunk, line_count);
-    for (int line = from; line < to; line++) {
-        for (int column = 0; column < g.width; column++) {
-            FIND_TAPS(g, line, column)
-#if !LANES
-            long pixels[TAPS][TAPS];
-            for (int k = 0; k < count; k++)
-                for (int other = 0; other < TAPS; other++) pixels[k][other] = find_pixel(g, patches[k], other);
-#endif
-            for (int c = get_global_id(0) * VEC_SUM; c < g.channels; c += get_global_size(0) * VEC_SUM) {
-                global ACT *out = dx + ((long)line * g.width + column) * g.channels + c;
-                vec_sum all = LOAD_ACT_SUM(out);
-                for (int k = 0; k < count; k++) {
-#if LANES
-                    const int tap = k, p = patch_of(g, line, column, tap);
-                    if (p < 0) continue;
-#else
-                    const int tap = taps[k];
-#endif
-                    vec_sum sum = (vec_sum)(0.0f);
-                    for (int other = 0; other < TAPS; other++) {
-                        vec_sum value = (vec_sum)(0.0f);
-#if LANES
-                        const long pixel = find_pixel(g, p, other);
-#else
-                        const long pixel = pixels[k][other];
-#endif
-                        if (pixel >= 0) value = LOAD_ACT_SUM(x + pixel * g.channels + c);
-                        value -= LOAD_SUM(high + other * g.channels + c);
-                        value -= LOAD_SUM(low + other * g.channels + c);
-                        sum += LOAD_SUM(sbar + (size_t)(tap * TAPS + other) * g.channels + c) * value;
-                    }
-                    all += scale * sum + LOAD_SUM(dmean + tap * g.channels + c);
-                }
-                STORE_ACT_SUM(all, out);
-            }
-        }
-    }
-}
+#include "nd/sample_channels.h"
 
 #elif KERNELS == 3
 #include "nd/sample_panels.h"

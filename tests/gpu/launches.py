@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HOME = tempfile.TemporaryDirectory(prefix='blanch-gpu-')
 SIZE = ['--batch', '16', '--steps', '1', '--warmup', '1', '--json']
 NETWORKS = [('smallcnn', 'bn'), ('smallcnn', 'nd'), ('resnet18', 'nd'), ('mobilenetv2', 'nd')]
-NVIDIA, AMD = 'nvidia-h100', 'amd-7900xtx'
+NVIDIA, AMD, ARM = 'nvidia-h100', 'amd-7900xtx', 'mali-g610'
 made = {}
 
 
@@ -119,7 +119,7 @@ def test_products_are_one_launch_each():
 
 def test_launches_of_a_step():
     """Of resnet18, 20 convolutions with their norms: no more than these, and no group of one item."""
-    for device in NVIDIA, AMD:
+    for device in NVIDIA, AMD, ARM:
         for norm, most in ('bn', 200), ('nd', 545):
             _, lines, commands = record.checked_step(bench(device, 'resnet18', norm)[0])
             sizes = [record.product(line['local']) for line in lines if line['op'] == 'launch']

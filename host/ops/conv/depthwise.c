@@ -3,12 +3,15 @@
 #include "ops/conv/engine.h"
 
 enum { WIDEST = 7 };        // kernel whose taps are unrolled
-enum { MOST_TAPS = 128 };   // a CPU's weight gradient keeps a sum per tap in private memory
-enum { MOST_SPLITS = 256 }; // but on CPUs
+enum { COLUMNS = 4 };       // that a CPU's items compute side by side
+enum { MOST_SPLITS = 256 }; // elsewhere
+enum {
+    CACHED = 256 << 10
+}; // bytes of the input and the output's gradient that the weight gradient passes over at once
 
 struct depthwise {
     int vec;                          // channels at once
-    int splits;                       // of the rows, in the weight gradient
+    int splits, span;                 // in the weight gradient: parts of the rows, vectors of an item
     struct blanch_tensor *packed;     // (taps, out_channels)
     struct blanch_tensor *partial;    // (splits, taps + 1, out_channels)
     struct bl_kernel *kernel, *other; // of the pass; pack or reduce
@@ -16,12 +19,19 @@ struct depthwise {
 
 static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)pass;
-    return conv->group_in == 1 && conv->attrs.groups > 1 && conv->taps <= MOST_TAPS;
+    return conv->group_in == 1 && conv->attrs.groups > 1;
 }
 
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)conv, (void)pass;
     return 90;
+}
+
+/* Whether items compute several columns, all of a line's taps of each value that they read. */
+static bool is_columns(const struct bl_conv *conv) {
+    const struct bl_conv_attrs *a = &conv->attrs;
+    return conv->cpu && a->dilation[0] == 1 && a->dilation[1] == 1 && a->kernel[1] <= WIDEST &&
+           COLUMNS % a->stride[1] == 0;
 }
 
 static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
@@ -33,24 +43,31 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
         d->packed = bl_node_workspace(conv->node, bl_conv_packed(conv, pass), (int64_t)conv->taps * channels);
         return d->packed ? 0 : BLANCH_ENOMEM;
     }
-    int64_t rows = bl_node_batch(conv->node) * conv->out_h;
-    int64_t items = conv->units * (conv->cpu ? 16 : 256), each = channels / d->vec * (conv->cpu ? 1 : conv->taps + 1);
-    int64_t most = conv->cpu || rows < MOST_SPLITS ? rows : MOST_SPLITS;
-    d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, each), 1, most);
+    const int64_t rows = bl_node_batch(conv->node) * conv->out_h, vectors = channels / d->vec;
+    if (is_columns(conv)) {
+        const int64_t items = 8 * conv->units; // no more sums than an eighth of what is summed
+        d->splits = (int)bl_conv_clamp(items, 1, bl_conv_clamp(rows * conv->out_w / (8 * (conv->taps + 1)), 1, rows));
+        d->span = (int)bl_conv_clamp(vectors * d->splits / items, 1, vectors);
+    } else {
+        const int64_t items = conv->units * (conv->cpu ? 16 : 256), most = conv->cpu ? rows : MOST_SPLITS;
+        d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, vectors * (conv->taps + 1)), 1, rows < most ? rows : most);
+        d->span = 1;
+    }
     d->partial = bl_node_workspace(conv->node, BL_LIFE_BACKWARD, (int64_t)d->splits * (conv->taps + 1) * channels);
     return d->partial ? 0 : BLANCH_ENOMEM;
 }
 
 static int get(const struct bl_conv *conv, const char *function, int vec, struct bl_kernel **kernel) {
     const struct bl_conv_attrs *a = &conv->attrs;
-    const bool columns = conv->cpu && a->dilation[1] == 1 && a->kernel[1] <= WIDEST;
+    const bool columns = is_columns(conv);
     const struct bl_define defines[] = {{"KERNEL_X", columns ? a->kernel[1] : 0},
+                                        {"COLUMNS", COLUMNS},
+                                        {"PADDING_X", columns ? a->padding[1] : 0},
                                         {"VEC", vec},
                                         {"MULTIPLIER", conv->group_out},
                                         {"STRIDE_Y", a->stride[0]},
                                         {"STRIDE_X", a->stride[1]},
                                         {"TAPS", conv->taps},
-                                        {"ONE_TAP", !conv->cpu},
                                         {"ACT_TYPE", conv->type},
                                         {"ACTIVATION", bl_node_activation(conv->node)}};
     return bl_kernel_get(conv->node->dev, "conv/depthwise", function, defines, BL_COUNT(defines), kernel);
@@ -108,11 +125,14 @@ static int backward_weights(struct bl_conv *conv, const struct bl_run *run, cons
     const struct depthwise *d = conv->state[BL_CONV_WEIGHTS];
     const struct bl_conv_sizes sizes = bl_conv_sizes(conv, run->n);
     const struct bl_conv_axes axes = bl_conv_forward_axes(&conv->attrs, conv->out_h, conv->out_w);
-    int64_t vectors = sizes.out_c / d->vec;
-    const int64_t taps = conv->cpu ? 1 : conv->taps + 1;
-    int code = bl_launch(d->kernel, bl_conv_range(conv, vectors, d->splits, taps), BL_MEM(x->mem), BL_MEM(dy->mem),
-                         BL_MEM(d->partial->mem), BL_STRUCT(sizes), BL_STRUCT(axes.down), BL_STRUCT(axes.across),
-                         BL_I32(d->splits));
+    const int64_t vectors = sizes.out_c / d->vec, taps = is_columns(conv) ? 1 : conv->taps + 1,
+                  bytes = BL_FLOAT_BYTES *
+                          ((int64_t)sizes.in_c * conv->w * conv->attrs.stride[0] + (int64_t)sizes.out_c * conv->out_w) *
+                          d->span / vectors;
+    int code = bl_launch(d->kernel, bl_conv_range(conv, bl_conv_div_up(vectors, d->span), d->splits, taps),
+                         BL_MEM(x->mem), BL_MEM(dy->mem), BL_MEM(d->partial->mem), BL_STRUCT(sizes),
+                         BL_STRUCT(axes.down), BL_STRUCT(axes.across), BL_I32(d->splits), BL_I32(d->span),
+                         BL_I32(bl_conv_clamp(CACHED / bytes, 1, INT32_MAX)));
     if (code) return code;
     return bl_launch(d->other, bl_conv_range(conv, vectors, taps, 1), BL_MEM(d->partial->mem), BL_MEM(dweight),
                      BL_MEM(dbias ? dbias : dweight), BL_I32(sizes.out_c), BL_I32(d->splits), BL_I32(dbias != NULL));

@@ -3,8 +3,9 @@
 #include "ops/conv/winograd.h"
 
 enum { CHUNK_BYTES = 320 << 10, MOST_TILES = 96, BUNCH = 2, ITEMS_PER_UNIT = 12 };
-enum { FEW_TILES = 64, FEW_CHUNKS = 8, SHARES = 2 }; // the last two of a compute unit
-enum { LARGE = 10, MANY = 32 };                      // maps on CPUs, and channels, where it is chosen by rule
+enum { FEW_TILES = 64, FEW_CHUNKS = 8, SHARES = 2 };          // the last two of a compute unit
+enum { LARGE = 10, LARGE_OF_DATA = 8, LARGE_OF_WEIGHTS = 4 }; // maps where it is chosen by rule: inference, training
+enum { MANY = 32 };                                           // channels there
 /* Of the weight gradient: channels of a job and the tiles that it takes at a time, so that its sums and what is
  * multiplied stay near the core; jobs and items of a compute unit; bytes. */
 enum { WEIGHT_ROWS = 6 }; // of its register tile: with more it was no faster, as it adds to sums in memory
@@ -202,14 +203,16 @@ static int preference_elsewhere(const struct bl_conv *conv, enum bl_conv_pass pa
     return large && !bl_conv_winograd_fits(conv, pass, &fits) && fits ? 25 : 0;
 }
 
-/* By rule the smaller tile is chosen on CPUs in an inference, where its weights are transformed once, for maps and
- * channels so large that it is the faster one. Else both are below the direct engine there: they are the faster ones
- * for some shapes alone, and the larger tile's error is ten times as large. */
+/* By rule the smaller tile is chosen on CPUs, for maps and channels so large, and tiles so many, that it is the faster
+ * one, whose transformed weights an inference has once. The larger tile is the faster one mostly, but its error is ten
+ * times as large. */
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     if (!conv->cpu) return preference_elsewhere(conv, pass);
-    const bool large =
-        conv->out_h >= LARGE && conv->out_w >= LARGE && conv->group_in >= MANY && conv->group_out >= MANY;
-    return large && !bl_node_training(conv->node) ? 15 : 0;
+    const bool training = bl_node_training(conv->node), channels = conv->group_in >= MANY && conv->group_out >= MANY;
+    const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(conv->out_h, 2) * bl_conv_div_up(conv->out_w, 2);
+    const int least = !training ? LARGE : pass == BL_CONV_WEIGHTS ? LARGE_OF_WEIGHTS : LARGE_OF_DATA;
+    const bool large = conv->out_h >= least && conv->out_w >= least && (!training || tiles >= FEW_TILES);
+    return channels && large ? 15 : 0;
 }
 static int no_preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)conv, (void)pass;

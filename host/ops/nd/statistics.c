@@ -7,6 +7,7 @@ enum {
     SMALL = 160, // features up to which a covariance is summed in parts, so that every core has a few
     PARTS = 8,
     MOST_PARTS = 64,
+    VECTORS = 4,        // of channels that a CPU's item has of a depthwise layer: their sums stay in the first cache
     MOST_TAPS = 16,     // of a depthwise layer whose covariances are summed without rows; 7x7 is faster with them
     MOST_TAPS_GPU = 9,  // their 45 sums stay in registers
     GEOMETRY_INTS = 17, // struct geometry of the kernels
@@ -145,7 +146,7 @@ static void declare_workspaces(struct bl_statistics *s) {
 /* Parts of the patches whose sums are formed apart: with vectors of channels, a few for every core. */
 static int depthwise_parts(const struct bl_node *node) {
     if (!bl_on_cpu(node->dev)) return MOST_PARTS;
-    int64_t vectors = node->in[0]->c / bl_vec(node->dev, node->in[0]->c);
+    int64_t vectors = (node->in[0]->c / bl_vec(node->dev, node->in[0]->c) + VECTORS - 1) / VECTORS;
     int64_t parts = node->dev ? 8 * (int64_t)blanch_device_info(node->dev)->compute_units / vectors : 1;
     return parts < 1 ? 1 : parts > PARTS ? PARTS : (int)parts;
 }
@@ -166,6 +167,11 @@ static int parts_of_product(const struct bl_statistics *s) {
 static bool are_apart(const struct bl_statistics *s, int axis) {
     const struct bl_samples *a = &s->samples;
     return a->flat || (axis ? s->across : s->down) == 1 || a->step[axis] > a->dilation[axis] * (a->kernel[axis] - 1);
+}
+
+/* Whether the way back of a depthwise layer goes patch by patch. */
+static bool scatters_patches(const struct bl_statistics *s) {
+    return s->depthwise && bl_on_cpu(s->node->dev) && are_apart(s, 0) && are_apart(s, 1);
 }
 
 int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const struct bl_samples *samples, bool alone) {
@@ -238,6 +244,7 @@ int bl_statistics_prepare(struct bl_statistics *s, bool reuses) {
         {"STEP_X", a->flat ? 1 : a->step[1]},
         {"FLAT", a->flat},
         {"LANES", !bl_on_cpu(s->node->dev)},
+        {"APART", scatters_patches(s)},
         BL_ACT(s->node),
         {"CUT", 0},
         {"KERNELS", 0},
@@ -371,8 +378,8 @@ static int covariance_depthwise(struct bl_statistics *s, const struct bl_run *ru
     int64_t patches = patches_of(s, run->n), chunk = (patches + s->splits - 1) / s->splits,
             items = (patches + chunk - 1) / chunk, pairs = s->features * (s->features + 1) / 2;
     size_t vectors = (size_t)(s->node->in[0]->c / s->vec_channels);
-    struct bl_range range =
-        bl_on_cpu(s->node->dev) ? BL_GROUPS1(vectors, (size_t)items) : BL_ITEMS(vectors, (size_t)items);
+    struct bl_range range = bl_on_cpu(s->node->dev) ? BL_GROUPS1((vectors + VECTORS - 1) / VECTORS, (size_t)items)
+                                                    : BL_ITEMS(vectors, (size_t)items);
     bl_work(s->node->dev, (double)patches * s->samples.matrices * (double)s->features * (double)(s->features + 1), 0);
     int code = bl_launch(s->kernel[COVARIANCE_DEPTHWISE], range, INPUT(s), GEOMETRY(s), BL_I32(patches), BL_I32(chunk),
                          BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem), BL_MEM(s->parts->mem));
@@ -505,9 +512,14 @@ int bl_statistics_backward(struct bl_statistics *s, int images) {
                                BL_MEM(s->dmean->mem), INPUT(s), GEOMETRY(s), BL_I32(lines), BL_I32(chunk),
                                BL_MEM(x->grad->mem));
     bl_work(s->node->dev, 2 * (double)samples * s->samples.matrices * (double)s->features * (double)s->features, 0);
-    return bl_launch(s->kernel[SCATTER_DEPTHWISE], over_channels(s, items), INPUT(s), BL_MEM(s->row_high->mem),
-                     BL_MEM(s->row_low->mem), BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s),
-                     BL_F32(2.0 / s->samples_of_all), BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
+    struct bl_range range = over_channels(s, items);
+    if (scatters_patches(s)) {
+        lines = patches_of(s, images), chunk = chunk_of(s, lines, INT32_MAX, &items);
+        range = BL_GROUPS1(1, (size_t)items);
+    }
+    return bl_launch(s->kernel[SCATTER_DEPTHWISE], range, INPUT(s), BL_MEM(s->row_high->mem), BL_MEM(s->row_low->mem),
+                     BL_MEM(s->sbar->mem), BL_MEM(s->dmean->mem), GEOMETRY(s), BL_F32(2.0 / s->samples_of_all),
+                     BL_I32(lines), BL_I32(chunk), BL_MEM(x->grad->mem));
 }
 
 int bl_statistics_scatter(struct bl_statistics *s, int images, struct bl_mem *slopes) {
