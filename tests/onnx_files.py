@@ -166,9 +166,10 @@ def every_operation(written=False):
               ('folded', 'batchnorm2d', ['turned'], {'channels': 8, 'eps': 1e-5, 'momentum': 0.1}),
               ('near', 'upsample', ['folded'], {'scale': [1, 2]}),
               ('between', 'upsample', ['near'], {'out': [9, 9], 'bilinear': True}),
-              ('ps', 'pixel_shuffle', ['between'], {'factor': 2}),
-              ('drop', 'dropout', ['ps'], {'p': 0.3}), ('f', 'flatten', ['drop'], {}),
-              ('fc', 'linear', ['f'], {'in_features': 648, 'out_features': 10, 'bias': True})]
+              ('ps', 'pixel_shuffle', ['between'], {'factor': 2, 'top': 1, 'bottom': 2}),
+              ('cut', 'pixel_shuffle', ['ps'], {'factor': 1, 'left': 3, 'right': 1}),
+              ('drop', 'dropout', ['cut'], {'p': 0.3}), ('f', 'flatten', ['drop'], {}),
+              ('fc', 'linear', ['f'], {'in_features': 420, 'out_features': 10, 'bias': True})]
     if written:
         nodes[-2:] = [('gn', 'group_norm', ['drop'], {'groups': 2}), ('tanh2', 'gelu', ['gn'], {'tanh': True}),
                       ('even', 'adaptive_avgpool2d', ['tanh2'], {'out': [4, 3]}),

@@ -217,10 +217,47 @@ def test_transposed_convolutions_are_those_of_network_deconvolution():
         turned['up.bias'] = values['up.bias'].repeat(4)
         network.load_state_dict(turned)
         check(np.abs(network.predict(images) - plain.predict(images)).max() < 1e-5)
-        labels = np.random.default_rng(1).integers(0, CLASSES, (2, 6, 10))
-        before = network.step(images, labels, lr=0.1).loss
-        check(network.step(images, labels, lr=0.1).loss < before, 'it does not learn')
-        check((network.state_dict()['up.running_mean'] != 0).all(), 'what it whitens is not measured')
+        learns(network, images, (6, 10))
+
+
+def learns(network, images, size):
+    labels = np.random.default_rng(1).integers(0, CLASSES, (len(images), *size))
+    before = network.step(images, labels, lr=0.1).loss
+    check(network.step(images, labels, lr=0.1).loss < before, 'it does not learn')
+    check((network.state_dict()['up.running_mean'] != 0).all(), 'what it whitens is not measured')
+
+
+def phases(weight, stride, groups):
+    """Of a transposed convolution those of the convolution that it is: tests/reference/README.md."""
+    taps = [-(-k // stride) for k in weight.shape[2:]]
+    weight = np.pad(weight, [(0, 0), (0, 0)] + [(0, t * stride - k) for t, k in zip(taps, weight.shape[2:])])
+    weight = weight.reshape(groups, -1, weight.shape[1], taps[0], stride, taps[1], stride)[:, :, :, ::-1, :, ::-1]
+    return weight.transpose(0, 2, 4, 6, 1, 3, 5).reshape(-1, weight.shape[1], *taps)
+
+
+def test_transposed_convolutions_that_overlap_are_convolutions_of_every_phase():
+    """The same, of kernels that are larger than the stride or are not its multiple, padded, dilated, of groups."""
+    images = np.random.default_rng(0).normal(size=(3, 4, 5, 7)).astype(np.float32)
+    for a in (dict(kernel=4, stride=2, padding=1), dict(kernel=3, stride=2, padding=1, output_padding=1),
+              dict(kernel=3, stride=2), dict(kernel=3, padding=1), dict(kernel=[2, 3], padding=[2, 1], dilation=[2, 3]),
+              dict(kernel=[5, 4], stride=2, padding=[2, 0], output_padding=1, groups=2),
+              dict(kernel=6, stride=3, padding=4, output_padding=2), dict(kernel=16, stride=8, padding=4)):
+        # the logits are the pixels of the image
+        net = {'input': [4, 5, 7], 'graph': [
+            {'op': 'conv_transpose2d', 'name': 'up', 'attrs': dict(a, out_channels=2 * CLASSES)},
+            {'op': 'adaptive_avgpool2d', 'attrs': {'out': [5, 7]}},
+            {'op': 'conv2d', 'name': 'head', 'keep': True, 'attrs': {'out_channels': CLASSES, 'kernel': 1}}]}
+        with blanch.Network(net, norm='bn', batch=3) as plain, blanch.Network(net, norm='nd', batch=3) as network:
+            values, stride = plain.state_dict(), a.get('stride', 1)
+            turned = dict(network.state_dict(), **{k: v for k, v in values.items() if k.startswith('head')})
+            turned['up.weight'] = phases(values['up.weight'], stride, a.get('groups', 1))
+            turned['up.bias'] = values['up.bias'].repeat(stride ** 2)
+            network.load_state_dict(turned)
+            for some in images, images[1:2]:
+                expected = plain.predict(some)
+                wrong = np.abs(network.predict(some) - expected).max() / np.abs(expected).max()
+                check(wrong < 1e-5, '%s: %g' % (a, wrong))
+            learns(network, images, (5, 7))
 
 
 def test_an_exported_network_answers_as_its_run():

@@ -298,12 +298,19 @@ static void test_nd_file(void **state) {
     bl_model_free(model);
 }
 
-/* Under ND one whose pixels do not meet is a linear layer of pixels and a shuffle of 4 channels each. */
+/* Under ND one whose pixels do not meet is a linear layer of pixels and a shuffle of 4 channels each; one whose pixels
+ * do is a convolution, and the same shuffle; what leaves gaps, or is dilated and strides, stays. */
 static void test_transposed(void **state) {
+#define SETTINGS ", \"nd\": {\"block\": 1, \"n_iter\": 3}"
     static const char *const kinds[][3] = {
-        {"\"stride\": 2, \"kernel\": 2}, \"nd\": {\"block\": 1, \"n_iter\": 3}", "nd_linear", "pixel_shuffle"},
+        {"\"stride\": 2, \"kernel\": 2}" SETTINGS, "nd_linear", "pixel_shuffle"},
         {"\"stride\": 2, \"kernel\": 2}, \"keep\": true", "conv_transpose2d", NULL},
-        {"\"stride\": 2, \"kernel\": 3, \"padding\": 1, \"output_padding\": 1}", "conv_transpose2d", NULL},
+        {"\"stride\": 2, \"kernel\": 3, \"padding\": 1, \"output_padding\": 1}" SETTINGS, "nd_conv2d", "pixel_shuffle"},
+        {"\"stride\": 2, \"kernel\": 4, \"padding\": 1}" SETTINGS, "nd_conv2d", "pixel_shuffle"},
+        {"\"stride\": 2, \"kernel\": 4, \"padding\": 1}, \"keep\": true", "conv_transpose2d", NULL},
+        {"\"stride\": 2, \"kernel\": 1, \"output_padding\": 1}", "conv_transpose2d", NULL},
+        {"\"stride\": 2, \"kernel\": 2, \"dilation\": 3, \"padding\": 1}", "conv_transpose2d", NULL},
+        {"\"stride\": [2, 1], \"kernel\": [2, 9]}", "conv_transpose2d", NULL},
     };
     for (int i = 0; i < BL_COUNT(kinds); i++) {
         char *text = bl_format(GRAPH("{\"op\": \"conv_transpose2d\", \"name\": \"up\", \"out\": [5, 16, 16], "
@@ -317,6 +324,8 @@ static void test_transposed(void **state) {
         assert_string_equal(node->name, "up");
         const struct bl_nd_attrs *nd = bl_node_nd(node);
         if (nd) assert_true(nd->block == 1 && nd->n_iter == 3 && node->out[0]->c == 20);
+        // samples of 2x2 side by side; of single pixels every ninth
+        if (nd) assert_int_equal(nd->cov_sampling_stride[0], strcmp(node->op->name, "nd_conv2d") ? 3 : 2);
         if (kinds[i][2]) assert_string_equal(bl_graph_node(graph, 1)->op->name, kinds[i][2]);
         bl_graph_free(graph);
         bl_model_free(model);

@@ -49,7 +49,8 @@ def size_of(network, quick):
         return ['--batch', '8', '--steps', '3', '--nudged', '9']
     if network == 'resnet18-imagenet-nd':   # two images give its last layers 144 samples of 576 features: ditto
         return ['--batch', '8', '--steps', '2']
-    return ['--batch', '2', '--steps', '2'] if 'imagenet' in network else ['--batch', '8', '--steps', '3']
+    large = 'imagenet' in network or network.startswith('deeplabv3')
+    return ['--batch', '2', '--steps', '2'] if large else ['--batch', '8', '--steps', '3']
 
 
 def check(blanch, network, folder, quick):

@@ -137,12 +137,10 @@ static struct blanch_tensor *add_nd(struct blanch_builder *b, const char *op, co
     return add1(b, op, name, attrs, x);
 }
 
-struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
-                                      struct bl_conv_attrs conv, const struct bl_nd_rule *rule) {
+/* covers: samples are no further apart than they are large, so that every pixel is in one. */
+static struct blanch_tensor *nd_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                       struct bl_conv_attrs conv, const struct bl_nd_rule *rule, bool covers) {
     char full[256];
-    if (!x || !is_named(b, "conv2d", name)) return NULL;
-    if (b->norm == BLANCH_NONE) conv.bias = 1;
-    if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "conv2d", name, &conv, x, rule);
     conv.bias = 1;
     full_name(b, name, full);
     const struct blanch_nd_layer *own = own_of(b, *rule->name ? rule->name : full);
@@ -151,11 +149,21 @@ struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name
     int n_iter = rule->n_iter ? rule->n_iter : or_else(b->nd.iterations, 5);
     struct bl_nd_conv_attrs attrs = {conv, nd_attrs(b, block, n_iter, rule->freeze)};
     int sampling = or_else(b->nd.sampling_stride, 3);
-    for (int i = 0; i < 2; i++) attrs.nd.cov_sampling_stride[i] = sampling * conv.stride[i];
+    for (int i = 0; i < 2; i++)
+        attrs.nd.cov_sampling_stride[i] =
+            covers && conv.kernel[i] < sampling ? conv.kernel[i] : sampling * conv.stride[i];
     attrs.nd.whiten_channels = b->nd.whiten == BLANCH_WHITEN_CHANNELS && conv.kernel[0] * conv.kernel[1] > 1;
     attrs.nd.cov_samples = own ? own->cov_samples : b->nd.cov_samples;
     attrs.nd.chosen = own != NULL;
     return add_nd(b, "nd_conv2d", name, &attrs, x, rule);
+}
+
+struct blanch_tensor *bl_build_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                      struct bl_conv_attrs conv, const struct bl_nd_rule *rule) {
+    if (!x || !is_named(b, "conv2d", name)) return NULL;
+    if (b->norm == BLANCH_NONE) conv.bias = 1;
+    if (rule->keep || b->norm != BLANCH_ND) return add_plain(b, "conv2d", name, &conv, x, rule);
+    return nd_conv2d(b, name, x, conv, rule, false);
 }
 
 struct blanch_tensor *blanch_conv2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
@@ -257,19 +265,54 @@ struct blanch_tensor *blanch_group_norm(struct blanch_builder *b, const char *na
 }
 
 /* No two pixels of the input meet in one of the output: a linear layer of each, whose outputs lie side by side. */
-static bool is_of_pixels(const struct bl_conv_transpose_attrs *a) {
+static bool is_of_pixels(const struct bl_conv_transpose_attrs *a, const struct blanch_tensor *x) {
     bool is = a->groups == 1 && a->kernel[0] == a->kernel[1];
     for (int i = 0; i < 2; i++)
-        is = is && a->kernel[i] == a->stride[i] && !a->padding[i] && !a->output_padding[i] && a->dilation[i] == 1;
+        is = is && (a->kernel[i] == a->stride[i] || x->h * x->w == 1) && !a->padding[i] && !a->output_padding[i] &&
+             a->dilation[i] == 1;
     return is;
+}
+
+/* Every pixel of the output sees as many of the input. What the operation itself refuses is left to it. */
+static bool is_shuffled(const struct bl_conv_transpose_attrs *a) {
+    enum { LARGEST = 1 << 30 };
+    const int s = a->stride[0];
+    bool is = s > 0 && a->stride[1] == s && a->out_channels > 0 && a->out_channels <= INT_MAX / s / s;
+    for (int i = 0; i < 2; i++)
+        is = is && a->kernel[i] >= s && a->padding[i] >= 0 && a->output_padding[i] >= 0 && a->output_padding[i] < s &&
+             (a->dilation[i] == 1 || (s == 1 && a->dilation[i] > 0)) &&
+             (int64_t)a->kernel[i] * a->dilation[i] + a->padding[i] + s <= LARGEST;
+    return is;
+}
+
+/* A convolution whose outputs are those of every phase of the stride, as pixels side by side, less what lies beyond the
+ * transposed convolution's edges; tests/reference/README.md has the mathematics. `reach` is how far back an output
+ * sees, `last` where the last tap of the last pixel would fall, counted from that pixel. */
+static struct blanch_tensor *shuffled(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
+                                      const struct bl_conv_transpose_attrs *a, const struct bl_nd_rule *rule) {
+    const int s = a->stride[0];
+    struct bl_conv_attrs conv = {a->in_channels, a->out_channels * s * s, .stride = {1, 1}, .groups = a->groups};
+    int before[2], after[2];
+    for (int i = 0; i < 2; i++) {
+        conv.kernel[i] = (a->kernel[i] + s - 1) / s, conv.dilation[i] = a->dilation[i];
+        const int reach = a->dilation[i] * (conv.kernel[i] - 1), p = a->padding[i], begins = reach - p / s,
+                  last = a->dilation[i] * (a->kernel[i] - 1) + a->output_padding[i] - p, ends = last < 0 ? 0 : last / s;
+        const int padding = conv.padding[i] = begins > ends ? begins : ends;
+        before[i] = p - s * (reach - padding), after[i] = s * (padding + 1) - 1 - last;
+    }
+    x = nd_conv2d(b, name, x, conv, rule, conv.kernel[0] * conv.kernel[1] > 1);
+    if (s == 1 && !before[0] && !before[1] && !after[0] && !after[1]) return x;
+    return add1(b, "pixel_shuffle", NULL, &(struct bl_pixel_shuffle_attrs){s, before[0], before[1], after[0], after[1]},
+                x);
 }
 
 struct blanch_tensor *bl_build_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                                 struct bl_conv_transpose_attrs attrs, const struct bl_nd_rule *rule) {
     if (!x || !is_named(b, "conv_transpose2d", name)) return NULL;
     attrs.bias |= b->norm == BLANCH_NONE || (b->norm == BLANCH_ND && !rule->keep); // no norm that follows has one
-    if (rule->keep || b->norm != BLANCH_ND || !is_of_pixels(&attrs))
-        return add_plain(b, "conv_transpose2d", name, &attrs, x, rule);
+    const bool whitens = b->norm == BLANCH_ND && !rule->keep, of_pixels = is_of_pixels(&attrs, x);
+    if (whitens && !of_pixels && is_shuffled(&attrs)) return shuffled(b, name, x, &attrs, rule);
+    if (!whitens || !of_pixels) return add_plain(b, "conv_transpose2d", name, &attrs, x, rule);
     struct bl_nd_rule own = *rule;
     own.block = or_else(own.block, or_else(b->nd.block, b->block)); // a convolution's, not a classifier's
     const int outs = attrs.out_channels, square = attrs.kernel[0] * attrs.kernel[1];
@@ -363,7 +406,7 @@ struct blanch_tensor *blanch_upsample(struct blanch_builder *b, struct blanch_te
 }
 
 struct blanch_tensor *blanch_pixel_shuffle(struct blanch_builder *b, struct blanch_tensor *x, int factor) {
-    return add1(b, "pixel_shuffle", NULL, &(struct bl_pixel_shuffle_attrs){factor}, x);
+    return add1(b, "pixel_shuffle", NULL, &(struct bl_pixel_shuffle_attrs){.factor = factor}, x);
 }
 
 /* What is flattened enters the classifier: here a BN network's features are whitened where --channel-deconv asks for

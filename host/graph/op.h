@@ -346,7 +346,7 @@ struct bl_upsample_attrs {
     int bilinear;         // 0: the nearest pixel
 };
 struct bl_pixel_shuffle_attrs {
-    int factor;
+    int factor, top, left, bottom, right; // the last four: rows and columns that are cut off
 };
 struct bl_slice_attrs {
     int begin, end;

@@ -45,8 +45,9 @@ struct blanch_conv_transpose_spec {
 };
 /* (N, C, H, W) to (N, out, H', W'), H' = (H - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1:
  * PyTorch's ConvTranspose2d, weights (C, out / groups, kernel, kernel). output_padding is less than the stride. Under
- * ND one whose kernel is as large as its stride, without padding, dilation and groups, is an ND linear layer of each
- * pixel to kernel x kernel pixels of out channels, and a pixel shuffle; any other stays what it is. */
+ * ND an ND convolution to out x stride^2 channels and a pixel shuffle, as docs/network-format.md says, or an ND linear
+ * layer of each pixel where no two of them meet; what leaves gaps, or is dilated at a stride above 1, stays what it is.
+ */
 struct blanch_tensor *blanch_conv_transpose2d(struct blanch_builder *b, const char *name, struct blanch_tensor *x,
                                               struct blanch_conv_transpose_spec spec);
 /* eps 1e-5, momentum 0.1. Under ND and without normalisation it is left out: x is returned. */

@@ -137,3 +137,5 @@ def layer_cases():
         yield 'binary-cross-entropy' + ending, 'binary_cross_entropy', dict(sum=sum), shape, shape
     yield 'binary-cross-entropy-and-more', 'binary_cross_entropy', dict(sum=True), shape, shape, (4, 1, 1, 1)
     yield 'embedding', 'embedding', dict(count=7, channels=12), ('labels', 7, 5)
+    yield 'pixel-shuffle-cut', 'pixel_shuffle', dict(factor=2, top=1, left=3, bottom=2), (3, 20, 3, 5)
+    yield 'nd-conv-2x2-padded', 'nd_conv2d', nd(conv(12, 8, 2, padding=1), block=6), (4, 12, 7, 9)
