@@ -3,8 +3,12 @@
  * R] and wide[Y][X] is whole[Y + TOP][X + LEFT]. Layout NHWC; rows are those of all images. to_pixels writes the wide
  * one, to_channels the narrow one, with zeros for what is cut off. An item takes some channels (dimension 0), columns
  * (1) and rows (2), of the wide one in to_pixels, of the whole in to_channels. `add` other than 0 adds to what is
- * there. CHANNELS, R               required TOP, LEFT, BOTTOM, RIGHT  required: rows and columns that are cut off VEC
- * 1; required, for vec.h */
+ * there.
+ *
+ *  CHANNELS, R               required
+ *  TOP, LEFT, BOTTOM, RIGHT  rows and columns that are cut off; required
+ *  VEC                       1; required, for vec.h
+ */
 #include "vec.h"
 
 /* This item's share [BEGIN, END) of total units in dimension d. */
