@@ -163,7 +163,10 @@ const char *bl_percent(double percent) {
     double size = fabs(percent);
     if (size < 0.05) return "0\u00a0%";
     const char *sign = percent < 0 ? "−" : "+";
-    snprintf(out, 40, "%s%s\u00a0%%", sign, bl_fixed(size, size < 9.95 ? 1 : 0));
+    if (is_long(size))
+        snprintf(out, 40, "%s%.3g\u00a0%%", sign, size);
+    else
+        snprintf(out, 40, "%s%.*f\u00a0%%", sign, size < 9.95 ? 1 : 0, size);
     return out;
 }
 

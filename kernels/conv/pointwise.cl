@@ -119,6 +119,8 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
             }
         }
 #else
+    enum { STEP = 16 };
+    const size_t later = (size_t)TM * (STRIDED ? s.step_x : 1) * depth;
     for (int p = (int)first; p < end; p += TM) {
         EACH_ROW(PLACE)
         for (int block = block0; block < block1; block += BLOCKS) {
@@ -126,23 +128,35 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
             EACH_ROW(CLEAR)
 #define FETCH_ADDED(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + block * TN));
             EACH_ROW(FETCH_ADDED)
+/* The rows of the next tile, as far as this one is: short rows side by side are no order that hardware foresees. */
+#define FETCH_LATER(i) FETCH(a##i + later + k0);
 #if BLOCKS == 2
             if (block + 1 < block1) {
 #define FETCH_NEXT(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + (block + 1) * TN));
                 EACH_ROW(FETCH_NEXT)
                 EACH_ROW(CLEAR_NEXT)
-                for (int k = 0; k < depth; k++, w += TN) {
-                    const vec line = LOAD(w), after = LOAD(w + (size_t)depth * TN);
-                    EACH_ROW(MULTIPLY)
-                    EACH_ROW(MULTIPLY_NEXT)
+                for (int k0 = 0; k0 < depth; k0 += STEP) {
+                    if (block == block0) {
+                        EACH_ROW(FETCH_LATER)
+                    }
+                    for (int k = k0; k < min(k0 + STEP, depth); k++, w += TN) {
+                        const vec line = LOAD(w), after = LOAD(w + (size_t)depth * TN);
+                        EACH_ROW(MULTIPLY)
+                        EACH_ROW(MULTIPLY_NEXT)
+                    }
                 }
                 const vec more = BIAS(block + 1);
                 EACH_ROW(FINISH_NEXT)
             } else
 #endif
-                for (int k = 0; k < depth; k++, w += TN) {
-                    const vec line = LOAD(w);
-                    EACH_ROW(MULTIPLY)
+                for (int k0 = 0; k0 < depth; k0 += STEP) {
+                    if (block == block0) {
+                        EACH_ROW(FETCH_LATER)
+                    }
+                    for (int k = k0; k < min(k0 + STEP, depth); k++, w += TN) {
+                        const vec line = LOAD(w);
+                        EACH_ROW(MULTIPLY)
+                    }
                 }
             const vec more = BIAS(block);
             EACH_ROW(FINISH)
