@@ -133,6 +133,7 @@ void transform_input(global const ACT *restrict x, global float *restrict to, in
     for (int c = 0; c < depth; c += VEC) {
         const int width = depth - c;
         vec d[E * E], half_way[E * E], t[E];
+        for (int i = 0; i < E * M; i++) FETCH(from + ((long)(i / M) * in_w + E + i % M) * in_c + c); // of the next tile
         if (inside && width >= VEC) {
 #pragma unroll
             for (int i = 0; i < E; i++)
@@ -297,6 +298,7 @@ void transform_gradient(global const ACT *restrict dy, global float *restrict to
     for (int o = 0; o < 16 * blocks; o += VEC) {
         const int width = depth - o;
         vec y[M * M], half_way[E * M], t[E], sum = LOAD(bias + o);
+        for (int i = 0; i < M * M; i++) FETCH(from + ((size_t)(i / M) * out_w + M + i % M) * out_c + o);
 #pragma unroll
         for (int i = 0; i < M; i++)
 #pragma unroll
