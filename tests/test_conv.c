@@ -315,12 +315,38 @@ static void run_engine(void **state) {
     assert_true(expected == (runs > 0));
 }
 
+/* What a CPU takes unmeasured where Winograd's tiles of 2x2 suit. */
+static void choose_by_rule(void **state) {
+    static const struct {
+        struct row row;
+        enum bl_type type;
+        const char *engine[BL_CONV_PASSES];
+    } rules[] = {
+        {{"8x8", CONV(32, 32, 3, 3, 1, 1, 1, 1, 1), 15, 8, 8}, BL_F32, {"winograd", "winograd", "winograd"}},
+        {{"4x4", CONV(32, 48, 3, 3, 1, 1, 1, 1, 1), 15, 4, 4}, BL_F32, {"direct", "direct", "winograd"}},
+        {{"few tiles", CONV(32, 32, 3, 3, 1, 1, 1, 1, 1), 1, 8, 8}, BL_F32, {"direct", "direct", "direct"}},
+        {{"few channels", CONV(16, 32, 3, 3, 1, 1, 1, 1, 1), 15, 8, 8}, BL_F32, {"direct", "direct", "direct"}},
+        {{"16 bits", CONV(32, 32, 3, 3, 1, 1, 1, 1, 1), 15, 8, 8}, BL_BF16, {"direct", "direct", "direct"}},
+    };
+    (void)state;
+    if (!device || blanch_device_info(device)->kind != BLANCH_CPU) skip();
+    for (int i = 0; i < BL_COUNT(rules); i++) {
+        struct test_case t = {.row = &rules[i].row, .type = rules[i].type};
+        build(&t);
+        for (int p = 0; p < BL_CONV_PASSES; p++)
+            if (strcmp(t.node->engine[p], rules[i].engine[p]))
+                fail_msg("%s, %s: %s", rules[i].row.name, bl_conv_pass_names[p], t.node->engine[p]);
+        bl_graph_free(t.graph);
+    }
+}
+
 int main(int argc, char **argv) {
     unsetenv("BLANCH_CONV"); // it would go before the engine under test
     int failed = open_test_device(&device), count = 0;
     struct CMUnitTest tests[32];
-    for (const char *name; count < BL_COUNT(tests) && (name = bl_conv_engine_name(count)); count++)
+    for (const char *name; count < BL_COUNT(tests) - 1 && (name = bl_conv_engine_name(count)); count++)
         tests[count] = (struct CMUnitTest){name, run_engine, NULL, NULL, (void *)name};
+    tests[count++] = (struct CMUnitTest){"by rule", choose_by_rule, NULL, NULL, NULL};
     if (argc > 2) most = strtod(argv[2], NULL);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += _cmocka_run_group_tests("convolution engines", tests, (size_t)count, NULL, NULL);
