@@ -28,6 +28,7 @@ import subprocess
 import sys
 
 PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'reference', 'peers.py')
+ARCHITECTURES = os.path.join(os.path.dirname(PEERS), 'architectures')
 # Multiplications of the direct sum that one of the engine stands for, in products; transforms are left out.
 SAVED = {'winograd': 2.25, 'winograd4': 4}
 # Where importing takes seconds.
@@ -107,10 +108,16 @@ class Peers:
         self.options, self.key = options, 'inference_ms' if options.inference else 'step_ms'
         self.ways = [(python, mode) for python in pythons for mode in options.modes.split(',')]
         self.runs, self.failed = {}, {}                             # of a network: the runs of each name, the reason
+        self.alone = set()                                          # networks that no peer has
 
     def run(self, network):
         what, o = 'infer' if self.options.inference else 'step', self.options
         peer = network.rsplit('-', 1)[0] + '-bn' if o.inference else network
+        if not os.path.exists(os.path.join(ARCHITECTURES, peer + '.json')):
+            if self.ways and network not in self.alone:
+                print('%s: peers have the networks of tests/reference/architectures' % network)
+            self.alone.add(network)
+            return
         for way in self.ways:
             if (network, way) in self.failed:
                 continue
@@ -302,6 +309,11 @@ def main():
     infer = options.inference
     if options.gemm and (options.peer_device != 'cpu' or options.json):
         parser.error('--gemm is of torch.mm on the CPU, as a table')
+    if options.grow and (options.peer_device != 'cpu' or options.json):
+        parser.error('--grow is of Blanch alone, as a table')
+    folder = os.path.dirname(options.json or '') or '.'
+    if options.json and (os.path.isdir(options.json) or not os.path.isdir(folder) or not os.access(folder, os.W_OK)):
+        parser.error('--json %s cannot be written' % options.json)
     options.steps = options.steps or (20 if options.gemm or infer else 3)
     options.batch = options.batch or (1 if infer else 128)
     options.modes = options.modes or 'plain,channels_last,compile' + (',onnxruntime,openvino' if infer else '')

@@ -20,9 +20,11 @@ LD_LIBRARY_PATH="$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$here/%s.
 
 
 def bundle(folder, program, name):
-    linked = subprocess.run(['ldd', program], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
+    done = subprocess.run(['ldd', program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    if done.returncode:
+        raise ValueError('%s: ldd: %s' % (program, done.stdout.strip()))
     os.makedirs(os.path.join(folder, 'lib'), exist_ok=True)
-    for library, path in re.findall(r'^\s*(\S+) => (/\S+)', linked, re.M):
+    for library, path in re.findall(r'^\s*(\S+) => (/\S+)', done.stdout, re.M):
         if not SYSTEM.match(library):
             shutil.copy(path, os.path.join(folder, 'lib', library))
     shutil.copy(program, os.path.join(folder, name + '.program'))
@@ -31,9 +33,17 @@ def bundle(folder, program, name):
     os.chmod(os.path.join(folder, name), 0o755)
 
 
-if __name__ == '__main__':
+def main():
     if not 2 <= len(sys.argv) <= 3 or sys.argv[1].startswith('-'):
         sys.exit(__doc__)
-    bundle(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else os.path.join(ROOT, 'build', 'blanch'), 'blanch')
-    if shutil.which('clinfo'):
-        bundle(sys.argv[1], shutil.which('clinfo'), 'clinfo')
+    clinfo = shutil.which('clinfo')
+    try:
+        bundle(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else os.path.join(ROOT, 'build', 'blanch'), 'blanch')
+        if clinfo:
+            bundle(sys.argv[1], clinfo, 'clinfo')
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == '__main__':
+    main()

@@ -8,12 +8,11 @@ Builds Blanch where there is no build (`./quickstart build`); then, first what p
 16 bits; a product, `suite --quick`. Each part has a share of the time and is cut off at its end; what was finished is
 kept. A second call with the same OUT goes on: with what was not tried yet, then with what was cut off (in twice the
 time) or failed. OUT/summary.md has the figures beside the aims, OUT.tar.gz all but compiled programs. Exit status: 0
-all is there and right, 1 something is not (the summary names it), 2 there is nothing to measure.
+all is there and right, 1 something is not (the summary names it), 2 there is nothing to measure, 130 interrupted.
 
 Where nothing can be installed, bundle.py's program serves (--blanch). docs/howto-nvidia.md has more."""
 import argparse
 import concurrent.futures
-import datetime
 import glob
 import json
 import os
@@ -21,11 +20,15 @@ import queue
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tarfile
+import threading
 import time
+
+import figures
+from beside import find_peer, last_line, needs_peer, output, peer_of
+from figures import Failed, read_json, write_json
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -36,10 +39,8 @@ GRACE = 10        # seconds that a part has to end in, once it is asked to
 CASES_AT_ONCE = 4
 # Seconds of 14 minutes. Together they are more: most parts end sooner, and the last have the least value.
 SHARES = {'build': 300, 'facts': 40, 'doctor': 60, 'conformance': 180, 'tune': 90, 'bench': 60, 'product': 30,
-          'suite': 180}
+          'suite': 240}
 BATCHES = {'resnet18': 128, 'smallcnn': 128}     # others: 64
-# Times as fast as PyTorch: (norm, in 16 bits)
-AIMS = {('bn', False): 0.8, ('nd', False): 3, ('bn', True): 0.5}
 # Drivers that may lie where the OpenCL loader does not look, as in containers.
 VENDORS = '/etc/OpenCL/vendors'
 DRIVERS = ('libnvidia-opencl', 'libamdocl64', 'libigdrcl')
@@ -50,39 +51,6 @@ FACTS = ('uname -srvm', 'cat /etc/os-release', 'lscpu', 'free -m', 'nvidia-smi',
          'nvidia-smi -q -d CLOCK,POWER,PERFORMANCE', 'rocm-smi', 'ls -l %s /dev/dri /dev/kfd' % VENDORS,
          'ls /usr/local/nvidia/lib64', 'ldconfig -p | grep -iE "opencl|nvidia|cuda|amdocl|clblast"',
          'python3 --version', 'gcc --version', 'clinfo')
-WHAT_PYTORCH = '''
-import torch, numpy
-there = lambda k: hasattr(torch, k) and getattr(torch, k).is_available()
-print(torch.__version__, *[k for k in ('cuda', 'xpu') if there(k)], 'cpu')
-'''
-
-
-class Failed(Exception):
-    """One line for the user."""
-
-
-def write_json(path, document):
-    with open(path + '.part', 'w') as f:
-        json.dump(document, f, indent=1)
-    os.replace(path + '.part', path)
-
-
-def read_json(path, other=None):
-    try:
-        with open(path) as f:
-            return json.load(f)
-    except (OSError, ValueError):
-        return other
-
-
-def output(words, seconds=60, env=None):
-    """Exit status and what was printed; None: it cannot be run, or does not end."""
-    try:
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, env=env,
-                              shell=isinstance(words, str))
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, str(error)
-    return done.returncode, done.stdout.decode(errors='replace')
 
 
 # --- a part --------------------------------------------------------------------------------------
@@ -97,6 +65,7 @@ class Part:
     def start(self, seconds, end):
         self.begin = time.time()
         self.end = min(self.begin + seconds, end)
+        self.seconds = self.end - self.begin
 
     def left(self):
         return self.end - time.time()
@@ -111,9 +80,11 @@ class Card:
         self.given, self.out = given, os.path.abspath(given.out)
         self.start, self.end = time.time(), time.time() + 60 * given.minutes - RESERVE
         os.makedirs(self.path('logs'), exist_ok=True)
-        self.state = read_json(self.path('state.json'), {'parts': {}})
+        open(self.out + '.tar.gz.part', 'w').close()        # that it can be, before minutes are spent
+        os.remove(self.out + '.tar.gz.part')
+        self.state = figures.read_state(self.path('state.json'))
         self.env = dict(os.environ, XDG_CACHE_HOME=self.path('cache'))
-        self.blanch = None
+        self.blanch, self.peer = None, {}
 
     def path(self, *names):
         return os.path.join(self.out, *names)
@@ -124,7 +95,7 @@ class Card:
     def save(self):
         write_json(self.path('state.json'), self.state)
         with open(self.path('summary.md'), 'w') as f:
-            f.write(summary(self))
+            f.write(figures.summary(self, [part.name for part in parts_of(self.given)], shown_suite(self)))
         archive = self.out + '.tar.gz'
         with tarfile.open(archive + '.part', 'w:gz') as tar:
             tar.add(self.out, os.path.basename(self.out), filter=kept)
@@ -132,24 +103,21 @@ class Card:
 
     def run(self, part, words, log=None):
         """Exit status of a command of the part, whose output goes to a log, and what it printed this time. At the
-        part's end it is interrupted, then killed with all that it started, and Cut raised."""
+        part's end it is interrupted, then killed with all that it started, and Cut raised. For several threads."""
         with open(self.path('logs', (log or part.name) + '.txt'), 'a+', errors='replace') as out:
             out.write('$ %s\n' % ' '.join(words))
             out.flush()
             begin = out.seek(0, os.SEEK_END)
             child = subprocess.Popen(words, stdout=out, stderr=out, env=self.env, start_new_session=True)
             try:
-                status = child.wait(max(1, part.left()))
-            except subprocess.TimeoutExpired:
-                status = None
-                end_group(child)
+                status = wait(child, part)
             except BaseException:
                 end_group(child)
                 raise
             out.seek(begin)
             printed = out.read()
         if status is None:
-            raise Cut('%d s were not enough' % round(part.end - part.begin))
+            raise Cut('%d s were not enough' % round(part.seconds))
         return status, printed
 
     def do(self, part, seconds):
@@ -158,13 +126,18 @@ class Card:
         say('%s, at most %d s' % (part.name, part.left()))
         try:
             entry.update(what=part.run(self, part, *part.args), state='done')
+        except KeyboardInterrupt:
+            entry.update(what='interrupted', state='cut off')
+            entry['calls'] -= 1                             # it did not have its time
+            raise
         except Cut as cut:
             entry.update(what=str(cut), state='cut off')
         except (Failed, OSError, KeyError, ValueError) as error:
             entry.update(what=str(error) or type(error).__name__, state='failed')
-        entry['calls'] += 1
-        entry['seconds'] = round(time.time() - part.begin, 1)
-        say('%s: %s, %s' % (part.name, entry['state'], entry['what']))
+        finally:
+            entry['calls'] += 1
+            entry['seconds'] = round(time.time() - part.begin, 1)
+            say('%s: %s, %s' % (part.name, entry.get('state'), entry.get('what')))
         self.save()
 
 
@@ -175,6 +148,24 @@ def kept(member):
 
 def say(text):
     print('card: ' + text, file=sys.stderr, flush=True)
+
+
+def wait(child, part):
+    """Its exit status; None: the part's time is over, which an interruption ends in all threads."""
+    while part.left() > 0:
+        try:
+            return child.wait(min(0.5, part.left()))
+        except subprocess.TimeoutExpired:
+            pass
+    end_group(child)
+    return None
+
+
+def stop(*_):
+    """For every signal that ends, once: what was measured is kept, and nothing is left on the card."""
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def end_group(child):
@@ -189,10 +180,6 @@ def end_group(child):
 
 def some(names):
     return ', '.join(names[:10]) + (' and %d more' % (len(names) - 10) if len(names) > 10 else '')
-
-
-def last_line(text):
-    return (text.strip().splitlines() or ['it printed nothing'])[-1][:300]
 
 
 # --- what there is -------------------------------------------------------------------------------
@@ -249,36 +236,26 @@ def find_device(card):
         raise Failed('no device %s: %s\n%s' % (card.given.device, last_line(text), shown))
     listed = json.loads(text[text.index('{'):])
     device = listed['devices'][0]
-    about = {key: device[key] for key in ('name', 'platform', 'driver', 'version', 'global_memory', 'device')}
+    about = {key: device[key] for key in ('name', 'kind', 'platform', 'driver', 'version', 'global_memory', 'device')}
     return {'device': about, 'blanch': listed['blanch'], 'host': listed['host']}
 
 
 def keep(card, found):
-    """OUT is of one device."""
-    before = card.state.get('device', found['device'])
-    if any(before[key] != found['device'][key] for key in ('name', 'platform', 'driver')):
-        raise Failed('%s is of %s (%s): take another folder' % (card.out, before['name'], before['driver']))
-    card.state.update(found)
+    """OUT is of one device, one build and one set of what changes a figure."""
+    before, given = card.state.get('device', found['device']), card.given
+    if any(before.get(key) != found['device'][key] for key in ('name', 'platform', 'driver')):
+        raise Failed('%s is of %s (%s): take another folder' % (card.out, before.get('name'), before.get('driver')))
+    builds = [blanch.get('commit') or blanch.get('version') for blanch in (card.state.get('blanch', found['blanch']),
+                                                                          found['blanch'])]
+    if builds[0] != builds[1]:
+        raise Failed('%s is of Blanch %s, this is %s: take another folder' % (card.out, *builds))
+    settings = {key: getattr(given, key) for key in ('batch', 'steps', 'modes', 'product', 'rows')}
+    for key, value in card.state.get('settings', settings).items():
+        if settings.get(key) != value:
+            raise Failed('%s was measured with%s: take another folder' % (
+                card.out, ' --%s %s' % (key, value) if value else 'out --' + key))
+    card.state.update(found, settings=settings)
     card.state.pop('wanting', None)
-
-
-def find_peer(card):
-    """The interpreter whose PyTorch has the card, or why there is none."""
-    given = card.given
-    pythons = given.python.split(',') if given.python else [sys.executable, shutil.which('python3'), '/usr/bin/python3']
-    why = []
-    for python in dict.fromkeys(filter(None, pythons)):
-        status, text = output([python, '-c', WHAT_PYTORCH], 120)
-        if status != 0:
-            why.append('%s: %s' % (python, last_line(text)))
-            continue
-        version, *devices = last_line(text).split()
-        wanted = given.peer_device if given.peer_device != 'auto' else (devices[:-1] or [None])[0]
-        if wanted in devices:
-            card.state['peer'] = {'python': python, 'device': wanted, 'version': version}
-            return
-        why.append('%s: PyTorch %s has %s' % (python, version, ' and '.join(devices)))
-    card.state['peer'] = {'none': '; '.join(why)}
 
 
 def facts(card, part):
@@ -313,7 +290,7 @@ def name_of(file):
     return os.path.splitext(os.path.basename(file))[0]
 
 
-def check_some(card, part, files, verdicts, number):
+def check_some(card, part, files, keep_some, number):
     """Their verdicts. Where a driver ends the process, the case that it ended in has failed, and the next run goes on
     behind it."""
     while files and part.left() > 0:
@@ -321,34 +298,50 @@ def check_some(card, part, files, verdicts, number):
         status, text = card.run(part, words, 'conformance-%d' % number)
         found = {name: [verdict, what]
                  for name, verdict, what in re.findall(r'^(\S+) +(passed|failed) +(.*)$', text, re.M)}
-        verdicts.update(found)
         files = [file for file in files if name_of(file) not in found]
         if files:
-            verdicts[name_of(files.pop(0))] = ['failed', 'status %d: %s' % (status, last_line(text))]
+            found[name_of(files.pop(0))] = ['failed', 'status %d: %s' % (status, last_line(text))]
+        keep_some(found)
 
 
-def conformance(card, part):
-    """A few cases a process, several processes at once: most of the time goes to compiling on the host."""
-    kept, done = card.path('conformance.json'), {}
-    verdicts = read_json(kept, {})
-    names = {name_of(file): file for file in sorted(glob.glob(os.path.join(card.given.cases, '*.safetensors')))}
-    if not names:
-        raise Failed('%s has no cases' % card.given.cases)
-    left, work = [file for name, file in names.items() if name not in verdicts], queue.Queue()
-    for k in range(0, len(left), CASES_AT_ONCE):
-        work.put(left[k:k + CASES_AT_ONCE])
+def check_all(card, part, work, verdicts):
+    """By several threads, each with its own process; what came of them. An interruption reaches this one alone."""
+    lock = threading.Lock()
+
+    def keep_some(found):
+        with lock:
+            verdicts.update(found)
+            write_json(card.path('conformance.json'), verdicts)
 
     def worker(number):
-        while True:
+        while part.left() > 0:
             try:
-                check_some(card, part, work.get_nowait(), done, number)
+                check_some(card, part, work.get_nowait(), keep_some, number)
             except queue.Empty:
                 return
     with concurrent.futures.ThreadPoolExecutor(card.given.jobs) as pool:
-        running = [pool.submit(worker, number) for number in range(card.given.jobs)]
-        errors = [future.exception() for future in running]
-    verdicts.update(done)
-    write_json(kept, verdicts)
+        try:
+            running = [pool.submit(worker, number) for number in range(card.given.jobs)]
+            return [future.exception() for future in running]
+        except KeyboardInterrupt:
+            part.end = 0
+            raise
+
+
+def conformance(card, part):
+    """A few cases a process, several processes at once: most of the time goes to compiling on the host. What has
+    failed is tried again, after all others."""
+    verdicts = figures.verdicts_of(card)
+    names = {name_of(file): file for file in sorted(glob.glob(os.path.join(card.given.cases, '*.safetensors')))}
+    if not verdicts and os.path.exists(card.path('conformance.json')):
+        say('%s tells nothing, all cases are run' % card.path('conformance.json'))
+    if not names:
+        raise Failed('%s has no cases' % card.given.cases)
+    left = [name for name in names if verdicts.get(name, [''])[0] != 'passed']
+    left, work = [names[name] for name in sorted(left, key=verdicts.__contains__)], queue.Queue()
+    for k in range(0, len(left), CASES_AT_ONCE):
+        work.put(left[k:k + CASES_AT_ONCE])
+    errors = check_all(card, part, work, verdicts)
     failed = sorted(name for name in names if verdicts.get(name, [''])[0] == 'failed')
     wanting = sorted(set(names) - set(verdicts))
     if wanting:
@@ -377,7 +370,7 @@ def bench(card, part, network, precision):
     """network: resnet18-nd."""
     for folder in 'benchmark', 'traces':
         os.makedirs(card.path(folder), exist_ok=True)
-    result, peer = card.path('benchmark', '%s-%s.json' % (network, precision)), card.state['peer']
+    result, peer = card.path('benchmark', '%s-%s.json' % (network, precision)), peer_of(card, network)
     words = [sys.executable, os.path.join(os.path.dirname(HERE), 'benchmark.py'), card.blanch, '--networks', network,
              '--batch', str(card.batch(network.rsplit('-', 1)[0])), '--steps', str(card.given.steps), '--rounds', '1',
              '--device', card.given.device, '--precision', precision, '--json', result, '--traces', card.path('traces'),
@@ -387,21 +380,14 @@ def bench(card, part, network, precision):
     status, text = card.run(part, words)
     if status != 0:
         raise Failed('status %d: %s' % (status, last_line(text)))
-    row = figures(card, network, precision)
+    row = figures.figures(card, network, precision)
+    if not row:
+        raise Failed('%s tells no times' % result)
+    card.state['parts'][part.name]['peer'] = peer
+    if not row['peer_ms'] and needs_peer(card, network):
+        raise Failed('%.2f ms, but PyTorch has no time: %s' % (row['ms'], '; '.join(
+            ['%s: %s' % of for of in row['failed'].items()] or [peer.get('none', 'it told nothing')])))
     return '%.2f ms, %s' % (row['ms'], 'PyTorch %.2f ms' % row['peer_ms'] if row['peer_ms'] else 'no PyTorch beside it')
-
-
-def figures(card, network, precision):
-    """Of one network, as far as they were measured."""
-    runs = read_json(card.path('benchmark', '%s-%s.json' % (network, precision)), {})
-    runs = runs.get('networks', {}).get(network)
-    if not runs or not runs['blanch']:
-        return None
-    peers = {name: statistics.median(run['step_ms'] for run in of) for name, of in runs['peers'].items()}
-    best = min(peers, key=peers.get, default=None)
-    finite = best is None or all(run.get('finite') is not False for run in runs['peers'][best])
-    return {'ms': statistics.median(run['step_ms'] for run in runs['blanch']), 'batch': runs['blanch'][0]['batch'],
-            'peer': best, 'peer_ms': peers.get(best), 'failed': runs['failed'], 'finite': finite}
 
 
 def product(card, part):
@@ -423,9 +409,19 @@ def suite(card, part):
     words += ['--resume'] * os.path.exists(file)
     words += ['--rows', card.given.rows] * bool(card.given.rows)
     status, text = card.run(part, words)
+    if status == 130:
+        raise Cut(last_line(text))
     if status != 0:
         raise Failed('status %d: %s' % (status, last_line(text)))
     return '%d rows' % len(read_json(file)['rows'])
+
+
+def shown_suite(card):
+    """Its table."""
+    if not os.path.exists(card.path(SUITE)) or not card.blanch:
+        return ''
+    words = [card.blanch, 'suite', '--show', '--format', 'markdown', '--out', card.path(SUITE)]
+    return output(words, env=card.env)[1].strip()
 
 
 def parts_of(given):
@@ -447,65 +443,6 @@ def parts_of(given):
     return [part for part in parts if part.name in wanted]
 
 
-# --- the summary ---------------------------------------------------------------------------------
-
-def rows_of(card):
-    """Lines of the table of times, and reasons why a peer is not beside one."""
-    lines, why = [], []
-    for precision in card.given.precisions.split(','):
-        for network in card.given.networks.split(','):
-            for norm in card.given.norms.split(','):
-                name = '%s-%s' % (network, norm)
-                row = figures(card, name, precision)
-                if not row:
-                    continue
-                aim = AIMS.get((norm, precision != 'fp32'))
-                speed = row['peer_ms'] / row['ms'] if row['peer_ms'] else None
-                verdict = '' if not aim or not speed else 'reached' if speed >= aim else 'not reached'
-                lines.append('| %s | %s | %d | %.2f | %s | %s | %s | %s | %s |' % (
-                    name, precision, row['batch'], row['ms'], '%.2f' % row['peer_ms'] if speed else '-',
-                    '%.2f' % speed if speed else '-', aim or '-', verdict, row['peer'] or '-'))
-                why += ['%s, %s, %s: %s' % (name, precision, mode, reason) for mode, reason in row['failed'].items()]
-                why += ['%s, %s: PyTorch\'s loss was not finite' % (name, precision)] * (not row['finite'])
-    return lines, why
-
-
-def summary(card):
-    state, device = card.state, card.state.get('device', {})
-    if 'wanting' in state:
-        return '# Nothing is measured\n\n%s\n\nlogs/ may say why.\n' % state['wanting']
-    peer, verdicts = state.get('peer', {}), read_json(card.path('conformance.json'), {})
-    failed = ['- %s: %s' % (name, what) for name, (verdict, what) in sorted(verdicts.items()) if verdict == 'failed']
-    rows, why = rows_of(card)
-    lines = ['# ' + device.get('name', 'no device'), '']
-    blanch, host = state.get('blanch', {}), state.get('host', {})
-    lines += ['%s, driver %s, %s; Blanch %s, %s; %s, %s cores; %s.' % (
-        device.get('platform'), device.get('driver'), device.get('version'), blanch.get('version'),
-        blanch.get('commit') or 'no commit', host.get('cpu'), host.get('cores'),
-        datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d, %H:%M UTC')), '']
-    lines += ['PyTorch %s, %s, of `%s`.' % (peer['version'], peer['device'], peer['python']) if 'python' in peer else
-              'No PyTorch on this device, the times are Blanch\'s alone: %s.' % peer.get('none', 'not looked for')]
-    lines += ['', '## Is it right', '']
-    lines += ['- ' + line for line in state.get('doctor', ['doctor told nothing: see its part'])]
-    lines += ['- conformance: %d passed, %d failed' % (sum(v[0] == 'passed' for v in verdicts.values()), len(failed))]
-    lines += failed + ['', '## Times of a step', '',
-                       '| network | precision | batch | Blanch, ms | PyTorch, ms | times as fast | aim | | the peer |',
-                       '| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |', *rows, '']
-    if 'python' in peer:
-        lines += ['PyTorch\'s fastest of the modes %s; in fp32 with TF32 off, else with autocast.' % card.given.modes]
-    lines += ['- ' + line for line in why]
-    lines += [''] * (lines[-1] != '') + ['## Parts', '', '| part | | seconds | |', '| --- | --- | ---: | --- |']
-    for part in parts_of(card.given):
-        entry = state['parts'].get(part.name, {'state': 'not begun', 'seconds': '', 'what': 'no time was left for it'})
-        lines.append('| %s | %s | %s | %s |' % (part.name, entry.get('state', 'begun'), entry.get('seconds', ''),
-                                               entry.get('what', '').replace('|', '/')))
-    if os.path.exists(card.path(SUITE)):
-        words = [card.blanch, 'suite', '--show', '--format', 'markdown', '--out', card.path(SUITE)]
-        shown = output(words, env=card.env)[1]
-        lines += ['', '## Suite', '', shown.strip()]
-    return '\n'.join(lines) + '\n'
-
-
 # --- all of it -----------------------------------------------------------------------------------
 
 def options(words=None):
@@ -514,7 +451,7 @@ def options(words=None):
     parser.add_argument('--minutes', type=float, default=14, help='until this ends (%(default)s)')
     parser.add_argument('--device', default='gpu', help='as `blanch devices` lists it (%(default)s)')
     parser.add_argument('--blanch', metavar='PROGRAM', help='(build/blanch, built where it is not there)')
-    parser.add_argument('--python', help='with PyTorch: A,B (this one, python3, /usr/bin/python3)')
+    parser.add_argument('--python', help='with PyTorch: A,B, or none (this one, python3, /usr/bin/python3)')
     parser.add_argument('--peer-device', default='auto', choices=('auto', 'cpu', 'cuda', 'xpu'),
                         help="PyTorch's (auto: cuda, which is ROCm's too, or xpu)")
     parser.add_argument('--modes', default='plain,channels_last', help="PyTorch's; there is compile too (%(default)s)")
@@ -543,6 +480,21 @@ def order(card, parts):
     return sorted((part for part in parts if state(part) != 'done'), key=lambda part: rank.get(state(part), 0))
 
 
+def take_back(card, parts):
+    """Done, but without what is asked for now."""
+    for part in parts:
+        entry, why = card.state['parts'].get(part.name, {}), None
+        if part.run is conformance and not figures.verdicts_of(card):
+            why = '%s tells nothing' % card.path('conformance.json')
+        if part.run is bench and not figures.figures(card, *part.args):
+            why = 'its file in %s tells nothing' % card.path('benchmark')
+        elif part.run is bench and needs_peer(card, part.args[0]) and 'python' not in entry.get('peer', {}):
+            why = 'PyTorch was not beside it'
+        if why and entry.get('state') == 'done':
+            entry.update(state='failed', what=why)
+            say('%s: %s' % (part.name, why))
+
+
 def measure(given):
     parts = parts_of(given)
     card = Card(given)
@@ -556,13 +508,16 @@ def measure(given):
         raise
     keep(card, found)
     find_peer(card)
-    say('%s; PyTorch: %s' % (card.state['device']['name'], card.state['peer'].get('version', 'none')))
-    for part in order(card, parts):
-        if card.end - time.time() < LEAST:
-            break
-        cuts = card.state['parts'].get(part.name, {})
-        card.do(part, part.seconds * (2 ** cuts['calls'] if cuts.get('state') == 'cut off' else 1))
-    card.save()
+    say('%s; PyTorch: %s' % (card.state['device']['name'], card.peer.get('version', 'none')))
+    take_back(card, parts)
+    try:
+        for part in order(card, parts):
+            if card.end - time.time() < LEAST:
+                break
+            cuts = card.state['parts'].get(part.name, {})
+            card.do(part, part.seconds * (2 ** cuts['calls'] if cuts.get('state') == 'cut off' else 1))
+    finally:
+        card.save()
     states = {part.name: card.state['parts'].get(part.name, {}).get('state', 'not begun') for part in parts}
     wanting = ['%s (%s)' % (name, state) for name, state in states.items() if state != 'done']
     say('%s; %s' % (card.path('summary.md'), 'wanting: %s; the same call goes on' % ', '.join(wanting) if wanting else
@@ -571,11 +526,17 @@ def measure(given):
 
 
 def main():
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        if signal.getsignal(number) != signal.SIG_IGN:      # as nohup has it
+            signal.signal(number, stop)
     try:
         return measure(options())
-    except Failed as failed:
-        say(str(failed))
-        return 2
+    except (Failed, OSError) as error:
+        say(str(error))
+    except KeyboardInterrupt:
+        say('interrupted; the same call goes on')
+        return 130
+    return 2
 
 
 if __name__ == '__main__':
