@@ -481,7 +481,7 @@ def order(card, parts):
 
 
 def take_back(card, parts):
-    """Done, but without what is asked for now."""
+    """Done, but without what this call asks for."""
     for part in parts:
         entry, why = card.state['parts'].get(part.name, {}), None
         if part.run is conformance and not figures.verdicts_of(card):
