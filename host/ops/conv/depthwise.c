@@ -2,12 +2,10 @@
 #include "ops/conv/axis.h"
 #include "ops/conv/engine.h"
 
-enum { WIDEST = 7 };        // kernel whose taps are unrolled
-enum { COLUMNS = 4 };       // that a CPU's items compute side by side
-enum { MOST_SPLITS = 256 }; // elsewhere
-enum {
-    CACHED = 256 << 10
-}; // bytes of the input and the output's gradient that the weight gradient passes over at once
+enum { WIDEST = 7 };         // kernel whose taps are unrolled
+enum { COLUMNS = 4 };        // that a CPU's items compute side by side
+enum { MOST_SPLITS = 256 };  // elsewhere
+enum { CACHED = 256 << 10 }; // bytes that the weight gradient passes over at once
 
 struct depthwise {
     int vec;                          // channels at once
