@@ -8,7 +8,11 @@
  *   CAUSAL  1: a token sees itself and those before it (0)
  *   VEC     divides HEAD; required
  *   TM      tokens of a block (tile.h); required
+ *   STRIPS  vectors of a line that are computed side by side where there are as many: 1 or 2 (1)
  */
+#ifndef STRIPS
+#define STRIPS 1
+#endif
 #ifndef CAUSAL
 #define CAUSAL 0
 #endif
@@ -43,14 +47,31 @@ void take_rows(global const ACT *from, int step, int first, int tokens, float by
             STORE(by * LOAD_ACT(from + (size_t)min(first + r, tokens - 1) * step + d), rows + r * HEAD + d);
 }
 
-#define CLEAR(r) float16 sum##r = (float16)(0.0f);
-#define MULTIPLY(r) sum##r = FMA((float16)(rows[(r)*HEAD + d]), line, sum##r);
-#define KEEP(r) vstore16(sum##r, 0, scores + (size_t)(r)*lines + c);
-
 /* scores (TM, lines) = rows times what was turned, of its columns begin .. end. */
 void multiply_rows(global const float *rows, global const float *turned, int lines, int begin, int end,
                    global float *scores) {
-    for (int c = begin; c < end; c += 16) {
+#define CLEAR(r) float16 sum##r = (float16)(0.0f);
+#define CLEAR_NEXT(r) float16 next##r = (float16)(0.0f);
+#define MULTIPLY(r) sum##r = FMA((float16)(rows[(r)*HEAD + d]), line, sum##r);
+#define MULTIPLY_NEXT(r) next##r = FMA((float16)(rows[(r)*HEAD + d]), after, next##r);
+#define KEEP(r) vstore16(sum##r, 0, scores + (size_t)(r)*lines + c);
+#define KEEP_NEXT(r) vstore16(next##r, 1, scores + (size_t)(r)*lines + c);
+    int c = begin;
+#if STRIPS == 2
+    for (; c + 32 <= end; c += 32) {
+        EACH_ROW(CLEAR)
+        EACH_ROW(CLEAR_NEXT)
+        for (int d = 0; d < HEAD; d++) {
+            global const float *at = turned + (size_t)d * lines + c;
+            const float16 line = vload16(0, at), after = vload16(1, at);
+            EACH_ROW(MULTIPLY)
+            EACH_ROW(MULTIPLY_NEXT)
+        }
+        EACH_ROW(KEEP)
+        EACH_ROW(KEEP_NEXT)
+    }
+#endif
+    for (; c < end; c += 16) {
         EACH_ROW(CLEAR)
         for (int d = 0; d < HEAD; d++) {
             const float16 line = vload16(0, turned + (size_t)d * lines + c);
@@ -60,19 +81,37 @@ void multiply_rows(global const float *rows, global const float *turned, int lin
     }
 }
 
-#define CLEAR_PART(r) vec part##r = (vec)(0.0f);
-#define ADD_PART(r) part##r = FMA((vec)(weights[(size_t)(r)*lines + t]), line, part##r);
-#define PUT_PART(r)                                                                                                    \
-    if (first + r < tokens) {                                                                                          \
-        global ACT *at = to + (size_t)(first + r) * to_step + d;                                                       \
-        const vec result = by * part##r;                                                                               \
-        STORE_ACT(add ? result + LOAD_ACT(at) : result, at);                                                           \
-    }
-
 /* to = by times the weights (TM, lines) times tokens begin .. end of `from`. */
 void combine_rows(global const float *weights, int lines, global const ACT *from, int step, int begin, int end,
                   float by, int first, int tokens, int add, global ACT *to, int to_step) {
-    for (int d = 0; d < HEAD; d += VEC) {
+#define CLEAR_PART(r) vec part##r = (vec)(0.0f);
+#define CLEAR_OTHER(r) vec other##r = (vec)(0.0f);
+#define ADD_PART(r) part##r = FMA((vec)(weights[(size_t)(r)*lines + t]), line, part##r);
+#define ADD_OTHER(r) other##r = FMA((vec)(weights[(size_t)(r)*lines + t]), after, other##r);
+#define PUT(r, part, d)                                                                                                \
+    if (first + r < tokens) {                                                                                          \
+        global ACT *at = to + (size_t)(first + r) * to_step + (d);                                                     \
+        const vec result = by * part##r;                                                                               \
+        STORE_ACT(add ? result + LOAD_ACT(at) : result, at);                                                           \
+    }
+#define PUT_PART(r) PUT(r, part, d)
+#define PUT_OTHER(r) PUT(r, other, d + VEC)
+    int d = 0;
+#if STRIPS == 2
+    for (; d + 2 * VEC <= HEAD; d += 2 * VEC) {
+        EACH_ROW(CLEAR_PART)
+        EACH_ROW(CLEAR_OTHER)
+        for (int t = begin; t < end; t++) {
+            global const ACT *at = from + (size_t)t * step + d;
+            const vec line = LOAD_ACT(at), after = LOAD_ACT(at + VEC);
+            EACH_ROW(ADD_PART)
+            EACH_ROW(ADD_OTHER)
+        }
+        EACH_ROW(PUT_PART)
+        EACH_ROW(PUT_OTHER)
+    }
+#endif
+    for (; d < HEAD; d += VEC) {
         EACH_ROW(CLEAR_PART)
         for (int t = begin; t < end; t++) {
             const vec line = LOAD_ACT(from + (size_t)t * step + d);

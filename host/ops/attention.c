@@ -86,7 +86,8 @@ static int prepare(struct bl_node *node) {
     const struct bl_attention_attrs *a = node->attrs;
     const bool cpu = bl_on_cpu(node->dev);
     const struct bl_define lines[] = {
-        {"HEAD", s->head}, {"CAUSAL", a->causal}, {"VEC", bl_vec(node->dev, s->head)}, {"TM", s->tile}, BL_ACT(node)};
+        {"HEAD", s->head}, {"CAUSAL", a->causal},           {"VEC", bl_vec(node->dev, s->head)},
+        {"TM", s->tile},   {"STRIPS", s->tile > 6 ? 2 : 1}, BL_ACT(node)};
     const struct bl_define groups[] = {{"HEAD", s->head},       {"CAUSAL", a->causal},   {"VEC", 1},
                                        {"ROWS", s->group.rows}, {"COLS", s->group.cols}, BL_ACT(node)};
     const struct {

@@ -119,7 +119,7 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
             }
         }
 #else
-    enum { STEP = 16 };
+    enum { LINE = 16, STEP = 2 * LINE };
     const size_t later = (size_t)TM * (STRIDED ? s.step_x : 1) * depth;
     for (int p = (int)first; p < end; p += TM) {
         EACH_ROW(PLACE)
@@ -129,7 +129,7 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
 #define FETCH_ADDED(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + block * TN));
             EACH_ROW(FETCH_ADDED)
 /* The rows of the next tile, as far as this one is: short rows side by side are no order that hardware foresees. */
-#define FETCH_LATER(i) FETCH(a##i + later + k0);
+#define FETCH_LATER(i) FETCH(a##i + later + k0), FETCH(a##i + later + k0 + LINE);
 #if BLOCKS == 2
             if (block + 1 < block1) {
 #define FETCH_NEXT(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + (block + 1) * TN));

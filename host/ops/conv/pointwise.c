@@ -85,7 +85,7 @@ static void share(const struct bl_conv *conv, const struct pointwise *d, struct 
     const int64_t tile = BL_FLOAT_BYTES * (int64_t)d->depth * d->tile;
     int64_t bunches =
         bl_conv_div_up(d->blocks, bl_conv_clamp((d->across > 1 ? CLOSE_TO_TWO : CLOSE) / block, d->across, d->blocks));
-    s->bunch = (int)bl_conv_div_up(d->blocks, bunches);
+    s->bunch = (int)(bl_conv_div_up(bl_conv_div_up(d->blocks, bunches), d->across) * d->across);
     bunches = bl_conv_div_up(d->blocks, s->bunch);
     const int64_t room = bl_conv_clamp(NEAR / tile, 1, tiles);
     s->blocks_first =
