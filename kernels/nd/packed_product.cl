@@ -4,17 +4,21 @@
  *
  * pack_deconv() lays out scale D in strips of 16 columns, (ceil(n/16), n, 16), once for all products of a step. In
  * fold_product() a work-item computes `high` rows (dimension 0) by `wide` strips (dimension 1), by even chunks of at
- * most KC along n: register tiles of TM rows by 16 columns are summed along the chunk and added to C. The accumulators
- * are named variables: as an array they would leave the registers. Written for work-groups of one item.
+ * most KC along n: register tiles of TM rows by STRIPS strips are summed along the chunk and added to C. The
+ * accumulators are named variables: as an array they would leave the registers. Written for work-groups of one item.
  *
- *  TM  rows of the register tile: 6 or 12 (6)
- *  KC  longest chunk of n (384: a strip's is 24 KiB)
+ *  TM      rows of the register tile, as tile.h has them (6)
+ *  STRIPS  strips that a tile is wide: 1 or 2 (1). Fewer rows then fill as many registers, with fewer loads
+ *  KC      longest chunk of n (a strip's, or both's, are 24 KiB)
  */
 #ifndef TM
 #define TM 6
 #endif
+#ifndef STRIPS
+#define STRIPS 1
+#endif
 #ifndef KC
-#define KC 384
+#define KC (384 / STRIPS)
 #endif
 
 #include "tile.h"
@@ -55,7 +59,7 @@ kernel void fold_product(global const float *restrict a, global const float *res
     const int chunks = (n + KC - 1) / KC, chunk = (n + chunks - 1) / chunks;
     for (int k0 = 0; k0 < n; k0 += chunk) {
         const int kn = min(chunk, n - k0);
-        for (int col = col0; col < col1; col += 16) {
+        for (int col = col0; col < col1; col += 16 * STRIPS) {
             global const float *strip = packed + (size_t)col * n + 16 * k0;
             for (int row = row0; row < row1; row += TM) {
 #define CLEAR(r) float16 sum##r = (float16)(0.0f);
@@ -66,14 +70,30 @@ kernel void fold_product(global const float *restrict a, global const float *res
     global const float *a##r = a + ((size_t)o * n + k0) * interleave + g;                                              \
     if (row + r + 1 < row1 && ++g == interleave) g = 0, o++;
                 EACH_ROW(POINT)
-#define MULTIPLY(r) sum##r = FMA((float16)(a##r[at]), line, sum##r);
-                for (int i = 0, at = 0; i < kn; i++, at += interleave) {
-                    const float16 line = vload16(i, strip);
-                    EACH_ROW(MULTIPLY)
-                }
                 global float *to = c + (size_t)row * n + col;
+#define MULTIPLY(r) sum##r = FMA((float16)(a##r[at]), line, sum##r);
 #define PUT(r)                                                                                                         \
     if (row + r < row1) put(sum##r, k0 > 0, n - col, to + (size_t)r * n);
+#if STRIPS == 2
+                if (col + 16 < col1) {
+                    global const float *right = strip + (size_t)16 * n;
+#define CLEAR_NEXT(r) float16 next##r = (float16)(0.0f);
+#define MULTIPLY_NEXT(r) next##r = FMA((float16)(a##r[at]), after, next##r);
+#define PUT_NEXT(r)                                                                                                    \
+    if (row + r < row1) put(next##r, k0 > 0, n - col - 16, to + (size_t)r * n + 16);
+                    EACH_ROW(CLEAR_NEXT)
+                    for (int i = 0, at = 0; i < kn; i++, at += interleave) {
+                        const float16 line = vload16(i, strip), after = vload16(i, right);
+                        EACH_ROW(MULTIPLY)
+                        EACH_ROW(MULTIPLY_NEXT)
+                    }
+                    EACH_ROW(PUT_NEXT)
+                } else
+#endif
+                    for (int i = 0, at = 0; i < kn; i++, at += interleave) {
+                        const float16 line = vload16(i, strip);
+                        EACH_ROW(MULTIPLY)
+                    }
                 EACH_ROW(PUT)
             }
         }

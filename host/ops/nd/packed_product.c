@@ -18,9 +18,11 @@ void bl_packed_product_setup(struct bl_packed_product *p, struct bl_node *node, 
 
 int bl_packed_product_prepare(struct bl_packed_product *p) {
     struct blanch_device *dev = p->node->dev;
-    const struct bl_define defines[] = {{"TM", bl_tile_rows(dev)}};
-    int code = bl_kernel_get(dev, "nd/packed_product", "pack_deconv", defines, 1, &p->pack);
-    return code ? code : bl_kernel_get(dev, "nd/packed_product", "fold_product", defines, 1, &p->product);
+    const int rows = bl_tile_rows(dev), strips = rows > 6 ? 2 : 1;
+    const struct bl_define defines[] = {{"TM", rows / strips}, {"STRIPS", strips}};
+    int code = bl_kernel_get(dev, "nd/packed_product", "pack_deconv", defines, BL_COUNT(defines), &p->pack);
+    if (code) return code;
+    return bl_kernel_get(dev, "nd/packed_product", "fold_product", defines, BL_COUNT(defines), &p->product);
 }
 
 int bl_packed_product_pack(const struct bl_packed_product *p, struct bl_mem *d, double scale) {
