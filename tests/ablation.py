@@ -57,6 +57,7 @@ def test_rates_first_then_the_other_seeds_at_the_best():
     first, second = made['rows']
     assert abs(second['against_first'] - (second['top1'] - first['top1'])) < 1e-3 and first['against_first'] is None
     assert '--norm nd --block 8 --whiten variances' in out and '--lr 0.1' in out, out
+    assert 'Best at an end of what was tried' in out, out
 
 
 def test_finished_cells_are_kept_and_a_grid_grows():
@@ -70,6 +71,8 @@ def test_a_page_with_curves_and_rates():
     with open(os.path.join(OUT, 'ablation.html'), encoding='utf-8') as f:
         page = f.read()
     assert 'Training loss over time' in page and 'of each rate' in page, page[:500]
+    for text in ('>0.01</span>', '>0.1</span>', 'class="line dot bn"', 'Best at an end of what was tried'):
+        assert text in page, text
     assert page.count('<h2>smallcnn</h2>') == 1 and '--norm bn' in page and 'http' not in page
 
 

@@ -65,6 +65,12 @@ struct bl_ablation_row {
 };
 struct bl_ablation_row bl_ablation_row(const struct bl_ablation *a, int model, int setting);
 
+/* The axis that is swept, where it is the only one and of positive numbers; -1: none. */
+int bl_ablation_rates(const struct bl_ablation *a);
+double bl_ablation_rate(const struct bl_ablation *a, int axis, int setting, int sweep); // the number
+/* The best one is the least or the greatest of several. */
+bool bl_ablation_at_end(const struct bl_ablation *a, int model, int setting);
+
 /* What the command was given. */
 struct bl_ablation_call {
     const char *path, *data, *out, *device, *cache; // path NULL: the file that out keeps of it

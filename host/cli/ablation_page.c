@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT = 400, MOST_LINES = 24 };
+enum { TEXT = 400, MOST_LINES = 24, STEPS = 10 }; // STEPS: whose mean loss is drawn
 
 /* A setting's run with the first seed at its best sweep. */
 struct line {
@@ -66,6 +66,14 @@ static int allot(struct bl_series *series, int count) {
 
 enum what { LOSS, ACCURACY };
 
+/* Over the last steps up to the at-th: single ones hide the curves that others are compared with. */
+static double mean_loss(const struct bl_run_result *run, int at) {
+    double sum = 0;
+    const int first = at < STEPS ? 0 : at - STEPS + 1;
+    for (int i = first; i <= at; i++) sum += run->curve[i].loss;
+    return sum / (at - first + 1);
+}
+
 static int fill(struct bl_series *series, const struct bl_run_result *run, enum what what, bool over_time) {
     const int count = what == LOSS ? run->points : run->epochs;
     int code = allot(series, count);
@@ -74,7 +82,7 @@ static int fill(struct bl_series *series, const struct bl_run_result *run, enum 
         series->count++;
         if (what == LOSS) {
             series->x[i] = over_time ? run->curve[i].seconds : run->curve[i].step;
-            series->y[i] = run->curve[i].loss;
+            series->y[i] = mean_loss(run, i);
             continue;
         }
         seconds += run->epoch[i].train_s;
@@ -94,7 +102,7 @@ static void put_chart(struct bl_html *html, const struct line *lines, int count,
                                             : over_time  ? "Held-out accuracy over time, per cent"
                                                          : "Held-out accuracy, per cent",
                                    .x_label = over_time      ? "seconds of its own training"
-                                              : what == LOSS ? "step"
+                                              : what == LOSS ? "step; losses are means of the last ten"
                                                              : "epoch",
                                    .series = series,
                                    .count = count,
@@ -108,22 +116,9 @@ static void put_chart(struct bl_html *html, const struct line *lines, int count,
     }
 }
 
-/* The axis that is swept, where it is one of positive numbers; -1: none. */
-static int rates_axis(const struct bl_ablation *a) {
-    int axis = -1;
-    for (int i = 0; i < a->axes; i++)
-        if (a->axis[i].swept && a->axis[i].values > 1) axis = axis < 0 ? i : a->axes;
-    for (int k = 0; axis >= 0 && axis < a->axes && k < a->axis[axis].values; k++) {
-        const struct bl_ablation_words *words = &a->axis[axis].value[k].words;
-        double rate = 0;
-        if (words->count != 2 || !bl_text_decimal(words->word[1], &rate) || !(rate > 0)) return -1;
-    }
-    return axis < a->axes ? axis : -1;
-}
-
 static void put_rates(struct bl_html *html, const struct bl_ablation *a, int model, const struct line *lines,
                       int count) {
-    const int axis = rates_axis(a);
+    const int axis = bl_ablation_rates(a);
     struct bl_series series[MOST_LINES] = {0};
     char label[120];
     if (axis < 0) return;
@@ -131,20 +126,20 @@ static void put_rates(struct bl_html *html, const struct bl_ablation *a, int mod
         series[s].label = lines[s].label, series[s].css = lines[s].css;
         html->error = allot(&series[s], a->sweeps);
         for (int k = 0; k < a->sweeps && !html->error; k++) {
-            double rate = 1;
-            bl_text_decimal(bl_ablation_value(a, axis, s, k)->words.word[1], &rate);
-            series[s].x[k] = log10(rate);
+            series[s].x[k] = log10(bl_ablation_rate(a, axis, s, k));
             series[s].y[k] = bl_ablation_top1(bl_ablation_cell(a, model, s, k, 0));
             series[s].count++;
         }
+        series[s].marked = html->error ? 0 : bl_ablation_best(a, model, s) + 1;
     }
-    snprintf(label, sizeof label, "%.60s, as a power of ten", a->axis[axis].name);
+    snprintf(label, sizeof label, "%.60s, the best of each marked", a->axis[axis].name);
     const struct bl_chart chart = {.title = "Held-out accuracy at the end, of each rate, per cent",
                                    .x_label = label,
                                    .series = series,
                                    .count = count,
                                    .y_low = NAN,
-                                   .y_high = NAN};
+                                   .y_high = NAN,
+                                   .powers_x = true};
     if (!html->error) bl_html_chart(html, &chart);
     for (int s = 0; s < count; s++) {
         free(series[s].x);
@@ -179,6 +174,18 @@ static void put_table(struct bl_html *html, const struct bl_ablation *a, int mod
                   "<th>diverged</th></tr></thead>\n<tbody>\n");
     for (int s = 0; s < a->settings; s++) put_row(html, a, model, s);
     bl_html(html, "</tbody></table></div>\n");
+}
+
+static void put_ends(struct bl_html *html, const struct bl_ablation *a, int model) {
+    char text[TEXT];
+    int said = 0;
+    for (int s = 0; s < a->settings; s++) {
+        if (!bl_ablation_at_end(a, model, s)) continue;
+        bl_ablation_setting(a, s, text, sizeof text);
+        bl_html(html, said++ ? ", " : "<p>Best at an end of what was tried, so that one beyond it may be better: ");
+        bl_html_text(html, text);
+    }
+    if (said) bl_html(html, ".</p>\n");
 }
 
 static void put_rates_table(struct bl_html *html, const struct bl_ablation *a, int model) {
@@ -233,6 +240,7 @@ static int put_model(struct bl_html *html, const struct bl_ablation *a, const ch
         if (epochs) put_chart(html, lines, count, ACCURACY, true);
         put_rates(html, a, model, lines, count);
         bl_html(html, "</div>\n");
+        put_ends(html, a, model);
         put_rates_table(html, a, model);
     }
     for (int s = 0; s < count; s++)

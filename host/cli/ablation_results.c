@@ -1,5 +1,6 @@
 /* What an ablation found: each setting at its best sweep, beside the first setting; as a table and as JSON. */
 #include "cli/ablation.h"
+#include "base/text.h"
 #include "io/files.h"
 #include "io/json.h"
 #include <math.h>
@@ -23,6 +24,34 @@ int bl_ablation_best(const struct bl_ablation *a, int model, int setting) {
         if (top1 > most) most = top1, best = k;
     }
     return best;
+}
+
+int bl_ablation_rates(const struct bl_ablation *a) {
+    int axis = -1;
+    for (int i = 0; i < a->axes; i++)
+        if (a->axis[i].swept && a->axis[i].values > 1) axis = axis < 0 ? i : a->axes;
+    for (int k = 0; axis >= 0 && axis < a->axes && k < a->axis[axis].values; k++) {
+        const struct bl_ablation_words *words = &a->axis[axis].value[k].words;
+        double rate = 0;
+        if (words->count != 2 || !bl_text_decimal(words->word[1], &rate) || !(rate > 0)) return -1;
+    }
+    return axis < a->axes ? axis : -1;
+}
+
+double bl_ablation_rate(const struct bl_ablation *a, int axis, int setting, int sweep) {
+    double rate = 1;
+    bl_text_decimal(bl_ablation_value(a, axis, setting, sweep)->words.word[1], &rate);
+    return rate;
+}
+
+bool bl_ablation_at_end(const struct bl_ablation *a, int model, int setting) {
+    const int axis = bl_ablation_rates(a), best = bl_ablation_best(a, model, setting);
+    bool less = false, more = false;
+    for (int k = 0; axis >= 0 && best >= 0 && k < a->sweeps; k++) {
+        const double rate = bl_ablation_rate(a, axis, setting, k), own = bl_ablation_rate(a, axis, setting, best);
+        less |= rate<own, more |= rate> own;
+    }
+    return less != more;
 }
 
 /* Of the seeds that both have. */
@@ -109,6 +138,19 @@ static void print_rates(const struct bl_ablation *a, int model) {
     }
 }
 
+static void print_ends(const struct bl_ablation *a) {
+    char text[TEXT];
+    bool said = false;
+    for (int m = 0; m < a->models; m++)
+        for (int s = 0; s < a->settings; s++) {
+            if (!bl_ablation_at_end(a, m, s)) continue;
+            bl_ablation_setting(a, s, text, sizeof text);
+            if (!said) puts("\nBest at an end of what was tried, so that one beyond it may be better:");
+            said = true;
+            printf("%-12s %s\n", bl_shown(a->model[m]), bl_shown(text));
+        }
+}
+
 void bl_ablation_print(const struct bl_ablation *a) {
     char text[TEXT];
     printf("%-12s %-44s %-28s %5s %7s %6s %8s %6s %9s\n", "network", "setting", "best", "seeds", "top-1", "+-",
@@ -127,6 +169,7 @@ void bl_ablation_print(const struct bl_ablation *a) {
     }
     puts("; * the best, with which the other seeds run:");
     for (int m = 0; m < a->models; m++) print_rates(a, m);
+    print_ends(a);
 }
 
 /* --- for programs ----------------------------------------------------------------------------- */

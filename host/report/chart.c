@@ -85,7 +85,7 @@ static struct span x_axis(const struct bl_chart *chart) {
             x.low = fmin(x.low, chart->series[s].x[i]);
             x.high = fmax(x.high, chart->series[s].x[i]);
         }
-    if (x.low > 0 && x.low < x.high / 4) x.low = 0;
+    if (!chart->powers_x && x.low > 0 && x.low < x.high / 4) x.low = 0;
     widen(&x);
     x.step = nice_step(x.high - x.low, 5);
     if (chart->whole_x && x.step < 1) x.step = 1;
@@ -128,19 +128,44 @@ static void draw_lines(struct bl_html *html, const struct bl_chart *chart, const
             pen_up = false;
         }
         bl_html(html, "\"/>");
+        if (series->marked)
+            bl_html(html, "<path class=\"line dot %s\" d=\"M%.2f %.2fh.01\"/>", series->css,
+                    place(x, series->x[series->marked - 1]), 100 - place(y, series->y[series->marked - 1]));
     }
 }
 
-static void draw_ticks(struct bl_html *html, const struct span *x, const struct span *y) {
+/* The least x of any point above the given one; NAN: there is none. */
+static double next_x(const struct bl_chart *chart, double above) {
+    double least = NAN;
+    for (int s = 0; s < chart->count; s++)
+        for (int i = 0; i < chart->series[s].count; i++)
+            if (shown(chart->series[s].x[i]) && chart->series[s].x[i] > above + 1e-9)
+                least = fmin(least, chart->series[s].x[i]);
+    return least;
+}
+
+static void draw_powers(struct bl_html *html, const struct bl_chart *chart, const struct span *x) {
+    double at = -INFINITY;
+    for (int t = 0; t < MOST_TICKS && !isnan(at = next_x(chart, at)); t++)
+        bl_html(html, "<span class=\"x\" style=\"left:%.2f%%\">%.3g</span>", place(x, at), pow(10, at));
+}
+
+static void draw_ticks(struct bl_html *html, const struct bl_chart *chart, const struct span *x, const struct span *y) {
     double at, first = ceil(x->low / x->step - 1e-9) * x->step;
     for (int t = 0; tick_at(y, y->low, t, &at); t++)
         bl_html(html, "<span class=\"y\" style=\"bottom:%.2f%%\">%s</span>", place(y, at), tick_text(y, at));
+    if (chart->powers_x) {
+        draw_powers(html, chart, x);
+        return;
+    }
     for (int t = 0; tick_at(x, first, t, &at); t++)
         bl_html(html, "<span class=\"x\" style=\"left:%.2f%%\">%s</span>", place(x, at),
                 tick_text(x, fabs(at) < x->step / 2 ? 0 : at));
 }
 
+/* What the legend tells: of the marked point, else of the last. */
 static double last_value(const struct bl_series *series) {
+    if (series->marked) return series->y[series->marked - 1];
     for (int i = series->count - 1; i >= 0; i--)
         if (shown(series->y[i])) return series->y[i];
     return NAN;
@@ -171,6 +196,6 @@ void bl_html_chart(struct bl_html *html, const struct bl_chart *chart) {
             chart->title);
     draw_lines(html, chart, &x, &y);
     bl_html(html, "</svg>");
-    draw_ticks(html, &x, &y);
+    draw_ticks(html, chart, &x, &y);
     bl_html(html, "</div><p class=\"axis\">%s</p></figure>\n", chart->x_label);
 }

@@ -42,6 +42,7 @@ struct bl_series {           // of a chart
     const char *label, *css; // css: the line's class
     int count;
     double *x, *y;
+    int marked; // one of the points and 1; 0: none
 };
 struct bl_chart {
     const char *title, *x_label, *y_label;
@@ -49,6 +50,7 @@ struct bl_chart {
     int count;
     double y_low, y_high; // NAN: chosen
     bool whole_x;         // ticks of x are whole numbers
+    bool powers_x;        // x are powers of ten; ticks are where the points are, and tell the numbers themselves
 };
 /* A figure whose text keeps its size whatever the page's width. Nothing where there are no two points. */
 void bl_html_chart(struct bl_html *html, const struct bl_chart *chart);
