@@ -3,5 +3,5 @@
 #if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
 #define FETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
 #else
-#define FETCH(p)
+#define FETCH(p) ((void)0)
 #endif

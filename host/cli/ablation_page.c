@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT = 400, MOST_LINES = 24, STEPS = 10 }; // STEPS: whose mean loss is drawn
+enum { TEXT = 400, MOST_LINES = 24, POINTS = 10 }; // POINTS: of 120, whose mean loss is drawn
 
 /* A setting's run with the first seed at its best sweep. */
 struct line {
@@ -66,10 +66,10 @@ static int allot(struct bl_series *series, int count) {
 
 enum what { LOSS, ACCURACY };
 
-/* Over the last steps up to the at-th: single ones hide the curves that others are compared with. */
+/* Over the last points up to the at-th: single ones hide the curves that others are compared with. */
 static double mean_loss(const struct bl_run_result *run, int at) {
     double sum = 0;
-    const int first = at < STEPS ? 0 : at - STEPS + 1;
+    const int first = at < POINTS ? 0 : at - POINTS + 1;
     for (int i = first; i <= at; i++) sum += run->curve[i].loss;
     return sum / (at - first + 1);
 }
@@ -102,7 +102,7 @@ static void put_chart(struct bl_html *html, const struct line *lines, int count,
                                             : over_time  ? "Held-out accuracy over time, per cent"
                                                          : "Held-out accuracy, per cent",
                                    .x_label = over_time      ? "seconds of its own training"
-                                              : what == LOSS ? "step; losses are means of the last ten"
+                                              : what == LOSS ? "step; losses are means over a twelfth of the run"
                                                              : "epoch",
                                    .series = series,
                                    .count = count,

@@ -49,7 +49,8 @@ bool bl_ablation_at_end(const struct bl_ablation *a, int model, int setting) {
     bool less = false, more = false;
     for (int k = 0; axis >= 0 && best >= 0 && k < a->sweeps; k++) {
         const double rate = bl_ablation_rate(a, axis, setting, k), own = bl_ablation_rate(a, axis, setting, best);
-        less |= rate<own, more |= rate> own;
+        less |= rate < own;
+        more |= own < rate;
     }
     return less != more;
 }

@@ -42,7 +42,7 @@ struct bl_series {           // of a chart
     const char *label, *css; // css: the line's class
     int count;
     double *x, *y;
-    int marked; // one of the points and 1; 0: none
+    int marked; // a point, counted from 1; 0: none
 };
 struct bl_chart {
     const char *title, *x_label, *y_label;

@@ -129,7 +129,9 @@ kernel void multiply(global const IN *restrict x, global const float *restrict p
 #define FETCH_ADDED(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + block * TN));
             EACH_ROW(FETCH_ADDED)
 /* The rows of the next tile, as far as this one is: short rows side by side are no order that hardware foresees. */
-#define FETCH_LATER(i) FETCH(a##i + later + k0), FETCH(a##i + later + k0 + LINE);
+#define FETCH_LATER(i)                                                                                                 \
+    FETCH(a##i + later + k0);                                                                                          \
+    FETCH(a##i + later + k0 + LINE);
 #if BLOCKS == 2
             if (block + 1 < block1) {
 #define FETCH_NEXT(i) FETCH(added + ((size_t)min(p + i, end - 1) * outputs + (block + 1) * TN));
