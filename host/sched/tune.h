@@ -9,7 +9,7 @@
 #include "cl/cl.h"
 #include <cjson/cJSON.h>
 
-enum { BL_FIRST_USE_SECONDS = 10, BL_FIRST_USE_CANDIDATE = 1, BL_FIRST_USE_BUILD = 20 }; // bounds where a network runs
+enum { BL_FIRST_USE_SECONDS = 30, BL_FIRST_USE_CANDIDATE = 1, BL_FIRST_USE_BUILD = 20 }; // bounds where a network runs
 struct bl_tune_bounds {
     double seconds;   // of measuring in all; no shape is begun after it
     double candidate; // seconds that one call of a candidate may take, as its small part projects

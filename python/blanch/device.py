@@ -87,7 +87,7 @@ class Device(Closing):
     environment, else the fastest GPU, else the CPU.
     max_alloc: bytes that one buffer, and all memory, may have; 0: what the device allows.
     tune: for at most so many seconds in all, engines are measured for shapes that the tuning cache does not know, when
-    networks are made; 0: by rule. None: 10, or 0 where BLANCH_TUNE=0 is in the environment, as the subcommands do.
+    networks are made; 0: by rule. None: 30, or 0 where BLANCH_TUNE=0 is in the environment, as the subcommands do.
 
     >>> import blanch
     >>> with blanch.Device('cpu', tune=0) as device:
@@ -97,7 +97,7 @@ class Device(Closing):
 
     def __init__(self, spec: Optional[str] = None, *, max_alloc: int = 0, tune: Optional[float] = None) -> None:
         if tune is None:
-            tune = 0 if os.environ.get('BLANCH_TUNE') == '0' else 10
+            tune = 0 if os.environ.get('BLANCH_TUNE') == '0' else 30
         self.turn = Turn()
         self._handle = Handle('device', self.turn, 'device_close', 'device_open', text(spec or '', 'device'),
                               whole(max_alloc, 'max_alloc', 0, 2**63))
