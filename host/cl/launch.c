@@ -123,6 +123,10 @@ int bl_count_launch(struct blanch_device *dev) {
     return ++dev->unflushed < 32 ? 0 : bl_flush(dev);
 }
 
+double bl_device_seconds(const struct blanch_device *dev) {
+    return bl_now() - dev->opened;
+}
+
 int64_t bl_launch_count(const struct blanch_device *dev) {
     return dev->launches;
 }

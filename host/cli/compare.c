@@ -108,7 +108,7 @@ static int measure_limits(struct bl_compare *c) {
     int code = 0;
     for (int d = 0; d < c->devices && !code; d++) {
         struct bl_limits limits;
-        code = bl_limits_get(c->device[d], true, &limits);
+        code = bl_limits_at_end(c->device[d], &limits);
         for (int r = 0; r < c->runs && !code; r++)
             if (c->run[r].dev == c->device[d]) bl_ledger_limits(c->run[r].session.ledger, &limits);
     }

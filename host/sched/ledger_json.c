@@ -117,8 +117,9 @@ void bl_measured_json(const struct bl_measured *measured, cJSON *json) {
 }
 
 int bl_ledger_json(struct bl_ledger *ledger, bool last, cJSON *settings, cJSON **out) {
-    const bool known = ledger->limits.operations > 0 && !last;
-    int code = known ? 0 : bl_limits_get(ledger->dev, last, &ledger->limits);
+    struct bl_limits *limits = &ledger->limits;
+    const bool known = limits->operations > 0;
+    int code = last ? bl_limits_at_end(ledger->dev, limits) : known ? 0 : bl_limits_get(ledger->dev, false, limits);
     *out = NULL;
     if (code) return cJSON_Delete(settings), code;
     cJSON *json = *out = bl_document("ledger", blanch_device_info(ledger->dev), settings);

@@ -235,6 +235,11 @@ int bl_limits_get(struct blanch_device *dev, bool again, struct bl_limits *limit
     return look_up(dev, limits, again ? &now : NULL);
 }
 
+int bl_limits_at_end(struct blanch_device *dev, struct bl_limits *limits) {
+    const double short_s = 10;
+    return bl_limits_get(dev, bl_device_seconds(dev) >= short_s, limits);
+}
+
 int bl_limits_now(struct blanch_device *dev, struct bl_limits *now) {
     struct bl_limits best;
     *now = (struct bl_limits){0};

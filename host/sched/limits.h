@@ -14,6 +14,8 @@ struct bl_limits {
  * $XDG_CACHE_HOME/blanch/limits). again: measures now too, and keeps what is higher, for the first time may have met a
  * busy machine. 0 where none could be measured, and why. Fails where the device does. */
 int bl_limits_get(struct blanch_device *dev, bool again, struct bl_limits *limits);
+/* At the end of a training: again where the device was open for ten seconds, of which half a second is little. */
+int bl_limits_at_end(struct blanch_device *dev, struct bl_limits *limits);
 /* What is measured now, whatever was before; zeros and why where it cannot be. What is higher is kept as above. */
 int bl_limits_now(struct blanch_device *dev, struct bl_limits *now);
 
