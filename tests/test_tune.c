@@ -7,6 +7,8 @@
 
 #include "harness.h"
 #include "ops/conv/conv.h"
+#include "cl/internal.h"
+#include "sched/limits.h"
 #include "sched/tune_internal.h"
 #include "train/train.h"
 #include <string.h>
@@ -193,6 +195,29 @@ static void test_library_looks_up(void **state) {
     blanch_device_close(dev);
 }
 
+/* Whether kernels ran for limits that are known. */
+static bool measures_at_end(struct blanch_device *dev, struct bl_limits *limits) {
+    const int64_t before = bl_launch_count(dev);
+    check(bl_limits_at_end(dev, limits));
+    return bl_launch_count(dev) > before;
+}
+
+/* They are kept where the tests before have their cache. */
+static void test_limits_at_end(void **state) {
+    (void)state;
+    if (!device) skip();
+    struct bl_limits first, last;
+    struct blanch_device *dev = open_again();
+    check(bl_limits_get(dev, false, &first));
+    dev->opened = bl_now();
+    assert_false(measures_at_end(dev, &last));
+    assert_true(last.operations > 0 && last.operations <= 1.0001 * first.operations);
+    dev->opened -= 10;
+    assert_true(measures_at_end(dev, &last));
+    assert_true(last.operations >= 0.9999 * first.operations && last.bytes >= 0.9999 * first.bytes); // kept in 5 digits
+    blanch_device_close(dev);
+}
+
 /* What a file may hold: sets that the search does not come to could overrun buffers, or build without end. */
 static void test_clblast_sets_of_files(void **state) {
     (void)state;
@@ -230,7 +255,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_building_is_no_time),    cmocka_unit_test(test_building_is_bounded),
         cmocka_unit_test(test_slow_is_given_up),       cmocka_unit_test(test_failure_is_handed_on),
         cmocka_unit_test(test_tuner_is_of_its_device), cmocka_unit_test(test_library_looks_up),
-        cmocka_unit_test(test_clblast_sets_of_files),
+        cmocka_unit_test(test_limits_at_end),          cmocka_unit_test(test_clblast_sets_of_files),
     };
     int failed = open_test_device(&device);
     if (argc > 1) cmocka_set_test_filter(argv[1]);

@@ -157,7 +157,7 @@ void bl_work_end(struct blanch_device *dev);
  * in order (valid until the next take) and starts anew. Off at first. */
 int bl_record(struct blanch_device *dev, bool on);
 int bl_record_take(struct blanch_device *dev, const struct bl_span **spans, int *count);
-int64_t bl_launch_count(const struct blanch_device *dev); // kernels run since the device was opened
+int64_t bl_launch_count(const struct blanch_device *dev);  // kernels run since the device was opened
 double bl_device_seconds(const struct blanch_device *dev); // since then
 
 /* While on, launches, fills, copies and writes are checked but not run: a pass over a network then tells which products

@@ -267,7 +267,8 @@ static void program_free(struct program *program) {
 /* PoCL compiles kernels as they are launched, for the groups that they have, and keeps them itself; a program's binary
  * it makes by compiling every kernel a second time, for any groups. That takes longer than all else at a first start,
  * and spares later ones a thirtieth of a second a program: so it is done at the end, of one program, and of others for
- * a twentieth of the time that the device was open. */
+ * a twentieth of the time that the device was open, unless something failed: where a disk is full, PoCL's compiler ends
+ * the process before anyone is told what did, and who interrupts does not wait. */
 static void save_late(const struct blanch_device *dev) {
     const double now = bl_now(), end = now + (now - dev->opened) / 20;
     bool one = false;
@@ -279,7 +280,7 @@ static void save_late(const struct blanch_device *dev) {
 }
 
 void bl_programs_free(struct blanch_device *dev) {
-    if (dev->saves_late) save_late(dev);
+    if (dev->saves_late && !*blanch_error_message()) save_late(dev);
     for (struct program *p = dev->programs, *next; p; p = next) next = p->next, program_free(p);
     dev->programs = NULL;
 }
