@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT, TIMES = os.path.join(HERE, 'presets.json'), os.path.join(HERE, 'presets-times.json')
 STEPS = 391          # of an epoch
 SEEDS = {'vgg11': 3, 'resnet18d': 3, 'resnet18': 1, 'mobilenetv2': 1}
-RATES = ('0.003', '0.01', '0.03', '0.1')
+RATES = ('0.001', '0.003', '0.01', '0.03', '0.1')
 SETTINGS = {  # of deconvolution
     'nd': (),
     'channels': ('--nd-preset', 'channels'),

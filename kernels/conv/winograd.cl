@@ -212,16 +212,18 @@ void multiply(global const float *restrict from, global const float *restrict w,
 }
 
 #if BLOCKS == 2
-/* The same for two blocks, whose weights are `step` apart and whose results lie side by side. */
+/* The same for two blocks, whose weights are `step` apart and whose results lie side by side. Meanwhile as many lines
+ * of memory as there are channels come nearer from `ahead` on. */
 void multiply_two(global const float *restrict from, global const float *restrict w, size_t step,
-                  global float *restrict to, int depth, int pitch_from, int pitch_to) {
+                  global float *restrict to, int depth, int pitch_from, int pitch_to, global const float *ahead) {
 #define START_NEXT(i) float16 next##i = (float16)(0.0f);
 #define MULTIPLY_NEXT(i) next##i = FMA((float16)(a##i[k]), after, next##i);
 #define KEEP_NEXT(i) vstore16(next##i, 1, to + i * pitch_to);
     EACH_ROW(START)
     EACH_ROW(START_NEXT)
-    for (int k = 0; k < depth; k++, w += 16) {
+    for (int k = 0; k < depth; k++, w += 16, ahead += 16) {
         const float16 line = vload16(0, w), after = vload16(0, w + step);
+        FETCH(ahead);
         EACH_ROW(MULTIPLY)
         EACH_ROW(MULTIPLY_NEXT)
     }
@@ -262,16 +264,20 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
         }
         for (int block = block0; block < block1; block += bunch) {
             const int many = min(bunch, block1 - block);
+            const size_t step = (size_t)depth * 16;
             for (int e = 0; e < E * E; e++)
                 for (int b = 0; b < many; b += BLOCKS) {
-                    global const float *w = packed + ((size_t)e * blocks + block + b) * depth * 16;
+                    global const float *w = packed + ((size_t)e * blocks + block + b) * step;
                     for (int t = 0; t < count; t += TM) {
                         global const float *from = inputs + e * pitch + (size_t)t * padded;
                         global float *to = products + e * product_pitch + ((size_t)t * bunch + b) * 16;
 #if BLOCKS == 2
-                        if (b + 1 < many)
-                            multiply_two(from, w, (size_t)depth * 16, to, depth, padded, bunch * 16);
-                        else
+                        if (b + 1 < many) { // what comes next: a block with the first tiles, the other with the second
+                            const int coming = block + bunch < block1 ? block + bunch : block0;
+                            global const float *next = e + 1 < E * E ? w + blocks * step : packed + coming * step;
+                            global const float *ahead = t == 0 ? next : t == TM ? next + step : w;
+                            multiply_two(from, w, step, to, depth, padded, bunch * 16, ahead);
+                        } else
 #endif
                             multiply(from, w, to, depth, padded, bunch * 16);
                     }
