@@ -1,10 +1,11 @@
-/* Winograd's convolution for kernels of 3x3, stride 1, dilation 1, one group.
+/* Winograd's convolution for kernels of 3x3, stride 1, one group.
  *
  *   Y  = A' [ sum over c: (G w G') . (B' d B) ] A       forward, data gradient
  *   dw = G' [ sum over tiles: (A dY A') . (B' d B) ] G  weight gradient
  * (' transposes, . multiplies element by element) for tiles of M x M outputs Y from patches d of E x E inputs,
  * E = M + 2: E*E products where the direct sum takes 9*M*M, 2.25 (M 2) or 4 (M 4) times as many. The matrices are Toom
- * and Cook's for the points 0, +-1, infinity, with M 4 also +-2, written for points +-P and +-Q.
+ * and Cook's for the points 0, +-1, infinity, with M 4 also +-2, written for points +-P and +-Q. With a dilation the
+ * pixels of a patch, and of its outputs, are so far apart: tiles side by side are those of neighbouring pixels.
  *
  * Activations are NHWC, weights [O][G][F] (see host/ops/conv/conv.h), packed as [E*E][block of 16 outputs][depth][16].
  * A work-item takes chunk after chunk of `chunk` tiles: it transforms their patches into its slice of `scratch`, forms
@@ -17,6 +18,7 @@
  *  BLOCKS  blocks of 16 outputs that the tile of a forward pass and a data gradient is wide: 1 or 2 (1), as
  *          conv/pointwise.cl's
  *  VEC  values that the transforms take at a time: 8 or 16
+ *  DOWN, ACROSS  the dilation: rows and columns that a tile's are apart (1)
  *  ACT_TYPE    of activations (vec.h)
  *  ACTIVATION  what the forward pass applies to its results: 0 none (0), 1 relu, 2 relu6
  */
@@ -26,6 +28,10 @@
 #ifndef BLOCKS
 #define BLOCKS 1
 #endif
+#ifndef DOWN
+#define DOWN 1
+#define ACROSS 1
+#endif
 #include "activation.h"
 #include "fetch.h"
 #include "tile.h"
@@ -33,6 +39,10 @@
 #include "conv/sizes.h"
 
 #include "conv/winograd.h"
+
+/* Tiles along an axis of so many outputs, and the first output of one. */
+#define TILES_ALONG(size, apart) ((((size) + (apart)-1) / (apart) + M - 1) / M * (apart))
+#define FIRST_OF(tile, apart) ((tile) / (apart)*M * (apart) + (tile) % (apart))
 
 vec load_some(global const float *from, int width) {
     if (width >= VEC) return LOAD(from);
@@ -129,23 +139,29 @@ void transform_input(global const ACT *restrict x, global float *restrict to, in
                      int depth, size_t pitch) {
     const int in_h = s.in_h, in_w = s.in_w, in_c = s.in_c;
     global const ACT *from = x + (((long)n * in_h + y0) * in_w + x0) * in_c;
-    const bool inside = y0 >= 0 && y0 + E <= in_h && x0 >= 0 && x0 + E <= in_w;
+    const bool inside = y0 >= 0 && y0 + (E - 1) * DOWN < in_h && x0 >= 0 && x0 + (E - 1) * ACROSS < in_w;
     for (int c = 0; c < depth; c += VEC) {
         const int width = depth - c;
         vec d[E * E], half_way[E * E], t[E];
-        for (int i = 0; i < E * M; i++) FETCH(from + ((long)(i / M) * in_w + E + i % M) * in_c + c); // of the next tile
+#if ACROSS == 1 // of the next tile
+        for (int i = 0; i < E * M; i++) FETCH(from + ((long)(i / M) * DOWN * in_w + E + i % M) * in_c + c);
+#else
+        for (int i = 0; i < E * E; i++) FETCH(from + ((long)(i / E) * DOWN * in_w + i % E * ACROSS + 1) * in_c + c);
+#endif
         if (inside && width >= VEC) {
 #pragma unroll
             for (int i = 0; i < E; i++)
 #pragma unroll
-                for (int j = 0; j < E; j++) d[i * E + j] = LOAD_ACT(from + ((size_t)i * in_w + j) * in_c + c);
+                for (int j = 0; j < E; j++)
+                    d[i * E + j] = LOAD_ACT(from + ((size_t)i * DOWN * in_w + j * ACROSS) * in_c + c);
         } else {
 #pragma unroll
             for (int i = 0; i < E; i++)
 #pragma unroll
                 for (int j = 0; j < E; j++) {
-                    const bool valid = (uint)(y0 + i) < (uint)in_h && (uint)(x0 + j) < (uint)in_w;
-                    d[i * E + j] = valid ? load_acts(from + ((long)i * in_w + j) * in_c + c, width) : (vec)(0.0f);
+                    const bool valid = (uint)(y0 + i * DOWN) < (uint)in_h && (uint)(x0 + j * ACROSS) < (uint)in_w;
+                    global const ACT *at = from + ((long)i * DOWN * in_w + j * ACROSS) * in_c + c;
+                    d[i * E + j] = valid ? load_acts(at, width) : (vec)(0.0f);
                 }
         }
 #pragma unroll
@@ -183,14 +199,16 @@ void transform_output(global const float *restrict from, global const float *res
 #pragma unroll
             for (int i = 0; i < M; i++) half_way[i * E + j] = y[i];
         }
-        for (int i = 0; i < M && y0 + i < out_h; i++) {
+        for (int i = 0; i < M && y0 + i * DOWN < out_h; i++) {
             const vec *line = half_way + i * E;
             OUTPUT_LINE(line, 1, y)
-            const size_t at = (((size_t)n * out_h + y0 + i) * out_w + x0) * out_c + o;
+            const size_t at = (((size_t)n * out_h + y0 + i * DOWN) * out_w + x0) * out_c + o;
 #pragma unroll
             for (int j = 0; j < M; j++)
-                if (x0 + j < out_w)
-                    store_some(y[j] + more, out + at + (size_t)j * out_c, added + at + (size_t)j * out_c, width, adds);
+                if (x0 + j * ACROSS < out_w) {
+                    const size_t to = at + (size_t)j * ACROSS * out_c;
+                    store_some(y[j] + more, out + to, added + to, width, adds);
+                }
         }
     }
 }
@@ -244,7 +262,8 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
                      global const float *restrict bias, global ACT *out, global const ACT *added,
                      global float *restrict scratch, struct sizes s, int first_y, int first_x, struct chunks c,
                      int has_bias, int adds) {
-    const int tiles_y = (s.out_h + M - 1) / M, tiles_x = (s.out_w + M - 1) / M, tiles = s.images * tiles_y * tiles_x;
+    const int tiles_y = TILES_ALONG(s.out_h, DOWN), tiles_x = TILES_ALONG(s.out_w, ACROSS);
+    const int tiles = s.images * tiles_y * tiles_x;
     const int depth = s.in_c, padded = c.padded, blocks = c.blocks, bunch = c.bunch, chunk = c.chunk, items = c.items;
     const size_t pitch = (size_t)chunk * padded + 16, product_pitch = (size_t)chunk * bunch * 16 + 16;
     const int item = get_global_id(0);
@@ -259,8 +278,8 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
         const int count = (int)min((long)chunk, tiles - begin);
         for (int t = 0; t < count; t++) {
             const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;
-            const int ty = rest / tiles_x, tx = rest - ty * tiles_x;
-            transform_input(x, inputs + (size_t)t * padded, n, ty * M + first_y, tx * M + first_x, s, depth, pitch);
+            const int y0 = FIRST_OF(rest / tiles_x, DOWN), x0 = FIRST_OF(rest % tiles_x, ACROSS);
+            transform_input(x, inputs + (size_t)t * padded, n, y0 + first_y, x0 + first_x, s, depth, pitch);
         }
         for (int block = block0; block < block1; block += bunch) {
             const int many = min(bunch, block1 - block);
@@ -284,9 +303,9 @@ kernel void convolve(global const ACT *restrict x, global const float *restrict 
                 }
             for (int t = 0; t < count; t++) {
                 const int tile = (int)begin + t, n = tile / (tiles_y * tiles_x), rest = tile - n * tiles_y * tiles_x;
-                const int ty = rest / tiles_x, tx = rest - ty * tiles_x;
-                transform_output(products + (size_t)t * bunch * 16, bias, out, added, n, ty * M, tx * M, s, block * 16,
-                                 many, product_pitch, has_bias, adds);
+                const int y0 = FIRST_OF(rest / tiles_x, DOWN), x0 = FIRST_OF(rest % tiles_x, ACROSS);
+                transform_output(products + (size_t)t * bunch * 16, bias, out, added, n, y0, x0, s, block * 16, many,
+                                 product_pitch, has_bias, adds);
             }
         }
     }
@@ -300,17 +319,19 @@ void transform_gradient(global const ACT *restrict dy, global float *restrict to
                         int y0, int x0, struct sizes s, int depth, int blocks, size_t pitch, size_t step) {
     const int out_h = s.out_h, out_w = s.out_w, out_c = s.out_c;
     global const ACT *from = dy + (((size_t)n * out_h + y0) * out_w + x0) * out_c;
-    const bool inside = y0 + M <= out_h && x0 + M <= out_w;
+    const bool inside = y0 + (M - 1) * DOWN < out_h && x0 + (M - 1) * ACROSS < out_w;
     for (int o = 0; o < 16 * blocks; o += VEC) {
         const int width = depth - o;
         vec y[M * M], half_way[E * M], t[E], sum = LOAD(bias + o);
-        for (int i = 0; i < M * M; i++) FETCH(from + ((size_t)(i / M) * out_w + M + i % M) * out_c + o);
+        for (int i = 0; i < M * M; i++)
+            FETCH(from + ((size_t)(i / M) * DOWN * out_w + (ACROSS == 1 ? M : 1) + i % M * ACROSS) * out_c + o);
 #pragma unroll
         for (int i = 0; i < M; i++)
 #pragma unroll
             for (int j = 0; j < M; j++) {
-                const bool valid = inside || (y0 + i < out_h && x0 + j < out_w);
-                y[i * M + j] = valid ? load_acts(from + ((size_t)i * out_w + j) * out_c + o, width) : (vec)(0.0f);
+                const bool valid = inside || (y0 + i * DOWN < out_h && x0 + j * ACROSS < out_w);
+                global const ACT *at = from + ((size_t)i * DOWN * out_w + j * ACROSS) * out_c + o;
+                y[i * M + j] = valid ? load_acts(at, width) : (vec)(0.0f);
                 sum += y[i * M + j];
             }
         STORE(sum, bias + o);
@@ -384,7 +405,8 @@ struct jobs { // of the host's too
  * bias's sums; pitch: at least span rounded up to a multiple of TM. */
 kernel void weights(global const ACT *restrict x, global const ACT *restrict dy, global float *restrict partial,
                     global float *restrict scratch, struct sizes s, int first_y, int first_x, struct jobs j) {
-    const int tiles_y = (s.out_h + M - 1) / M, tiles_x = (s.out_w + M - 1) / M, tiles = s.images * tiles_y * tiles_x;
+    const int tiles_y = TILES_ALONG(s.out_h, DOWN), tiles_x = TILES_ALONG(s.out_w, ACROSS);
+    const int tiles = s.images * tiles_y * tiles_x;
     const int blocks = j.blocks, bunch = j.bunch, ranges = j.ranges, splits = j.splits, chunk = j.chunk;
     const int pitch = j.pitch, items = j.items, in_c = s.in_c;
     const int bunches = (blocks + bunch - 1) / bunch, jobs = splits * bunches * ranges, item = get_global_id(0);
@@ -405,7 +427,7 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
             const int count = min(chunk, end - p);
             for (int t = 0; t < count; t++) {
                 const int n = (p + t) / (tiles_y * tiles_x), rest = p + t - n * tiles_y * tiles_x;
-                const int y = rest / tiles_x * M, x0 = rest % tiles_x * M;
+                const int y = FIRST_OF(rest / tiles_x, DOWN), x0 = FIRST_OF(rest % tiles_x, ACROSS);
                 transform_input(x + c0, inputs + (size_t)t * pitch, n, y + first_y, x0 + first_x, s, depth,
                                 input_pitch);
                 transform_gradient(dy + block * 16, gradients + t * 16, bias, n, y, x0, s, s.out_c - block * 16, many,

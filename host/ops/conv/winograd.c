@@ -37,12 +37,20 @@ struct gradient {  // of the weights
 static bool suits(const struct bl_conv *conv, enum bl_conv_pass pass) {
     (void)pass;
     const struct bl_conv_attrs *a = &conv->attrs;
-    return conv->node->dev && (!conv->cpu || conv->type == BL_F32) && a->kernel[0] == 3 && a->kernel[1] == 3 &&
-           a->stride[0] == 1 && a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
+    const bool dilated = a->dilation[0] > 1 || a->dilation[1] > 1;
+    return conv->node->dev && (conv->cpu ? conv->type == BL_F32 : !dilated) && a->kernel[0] == 3 && a->kernel[1] == 3 &&
+           a->stride[0] == 1 && a->stride[1] == 1 && a->groups == 1;
 }
 
 static int tile_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return conv->engine[pass]->variant;
+}
+
+/* Of a batch of images of h by w outputs. */
+static int64_t count_tiles(const struct bl_conv *conv, enum bl_conv_pass pass, int64_t h, int64_t w) {
+    const int m = tile_of(conv, pass), *apart = conv->attrs.dilation;
+    return bl_node_batch(conv->node) * bl_conv_div_up(bl_conv_div_up(h, apart[0]), m) * apart[0] *
+           bl_conv_div_up(bl_conv_div_up(w, apart[1]), m) * apart[1];
 }
 
 /* Of the vectors that the transforms work on: what a register holds. */
@@ -73,7 +81,7 @@ static int setup_weights(struct bl_conv *conv) {
     if (!d) return BLANCH_ENOMEM;
     struct jobs *j = &d->j;
     const int m = tile_of(conv, BL_CONV_WEIGHTS), elements = (m + 2) * (m + 2);
-    const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(conv->out_h, m) * bl_conv_div_up(conv->out_w, m);
+    const int64_t tiles = count_tiles(conv, BL_CONV_WEIGHTS, conv->out_h, conv->out_w);
     j->blocks = (int)bl_conv_div_up(conv->group_out, 16);
     const int bunches = (int)bl_conv_div_up(j->blocks, OUTPUTS / 16);
     j->bunch = (int)bl_conv_div_up(j->blocks, bunches);
@@ -114,8 +122,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
     c->padded = (int)bl_conv_div_up(d->depth, vec_of(conv, pass)) * vec_of(conv, pass);
     c->blocks = (int)bl_conv_div_up(d->results, 16);
     c->bunch = c->blocks < BUNCH ? c->blocks : BUNCH;
-    const int64_t h = data ? conv->h : conv->out_h, w = data ? conv->w : conv->out_w;
-    const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(h, m) * bl_conv_div_up(w, m);
+    const int64_t tiles = count_tiles(conv, pass, data ? conv->h : conv->out_h, data ? conv->w : conv->out_w);
     share_tiles(conv, d, tiles, elements);
     int64_t slice = elements * ((int64_t)c->chunk * (c->padded + 16 * c->bunch) + 32);
     d->packed =
@@ -127,7 +134,7 @@ static int setup(struct bl_conv *conv, enum bl_conv_pass pass) {
 #define DEFINES(conv, pass, rows, across)                                                                              \
     {                                                                                                                  \
         {"M", tile_of(conv, pass)}, {"TM", rows}, {"BLOCKS", across}, {"VEC", vec_of(conv, pass)},                     \
-            {"ACT_TYPE", conv->type}, {                                                                                \
+            {"DOWN", conv->attrs.dilation[0]}, {"ACROSS", conv->attrs.dilation[1]}, {"ACT_TYPE", conv->type}, {        \
             "ACTIVATION", pass == BL_CONV_FORWARD ? bl_node_activation(conv->node) : 0                                 \
         }                                                                                                              \
     }
@@ -172,11 +179,12 @@ static int backward_data(struct bl_conv *conv, const struct bl_run *run, const s
                          const struct blanch_tensor *dx, bool accumulate) {
     const struct winograd *d = conv->state[BL_CONV_DATA];
     const struct bl_conv_sizes sizes = bl_conv_data_sizes(conv, run->n);
-    const int *padding = conv->attrs.padding;
+    const int *padding = conv->attrs.padding, *apart = conv->attrs.dilation;
     return bl_launch(d->convolve, bl_conv_range(conv, d->c.items, 1, 1), BL_MEM(dy->mem), BL_MEM(d->packed->mem),
                      BL_MEM(conv->bias ? conv->bias : d->packed->mem), BL_MEM(dx->mem), BL_MEM(dx->mem),
-                     BL_MEM(d->scratch->mem), BL_STRUCT(sizes), BL_I32(padding[0] - 2), BL_I32(padding[1] - 2),
-                     BL_STRUCT(d->c), BL_I32(conv->bias != NULL), BL_I32(accumulate));
+                     BL_MEM(d->scratch->mem), BL_STRUCT(sizes), BL_I32(padding[0] - 2 * apart[0]),
+                     BL_I32(padding[1] - 2 * apart[1]), BL_STRUCT(d->c), BL_I32(conv->bias != NULL),
+                     BL_I32(accumulate));
 }
 
 static int backward_weights(struct bl_conv *conv, const struct bl_run *run, const struct blanch_tensor *x,
@@ -209,9 +217,11 @@ static int preference_elsewhere(const struct bl_conv *conv, enum bl_conv_pass pa
 static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     if (!conv->cpu) return preference_elsewhere(conv, pass);
     const bool training = bl_node_training(conv->node), channels = conv->group_in >= MANY && conv->group_out >= MANY;
-    const int64_t tiles = bl_node_batch(conv->node) * bl_conv_div_up(conv->out_h, 2) * bl_conv_div_up(conv->out_w, 2);
+    const int *apart = conv->attrs.dilation;
+    const int64_t h = bl_conv_div_up(conv->out_h, apart[0]), w = bl_conv_div_up(conv->out_w, apart[1]);
+    const int64_t tiles = bl_node_batch(conv->node) * apart[0] * apart[1] * bl_conv_div_up(h, 2) * bl_conv_div_up(w, 2);
     const int least = !training ? LARGE : pass == BL_CONV_WEIGHTS ? LARGE_OF_WEIGHTS : LARGE_OF_DATA;
-    const bool large = conv->out_h >= least && conv->out_w >= least && (!training || tiles >= FEW_TILES);
+    const bool large = h >= least && w >= least && (!training || tiles >= FEW_TILES);
     return channels && large ? 15 : 0;
 }
 static int no_preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
