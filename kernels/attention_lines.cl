@@ -16,6 +16,7 @@
 #ifndef CAUSAL
 #define CAUSAL 0
 #endif
+#include "fetch.h"
 #include "tile.h"
 #include "transpose.h"
 #include "vec.h"
@@ -32,7 +33,10 @@ kernel void turn(global const ACT *restrict from, int offset, int step, int toke
         if (t + 16 <= tokens) {
 #define TAKE_TOKEN(i) LOAD_ACT16(from + (size_t)(t + (i)) * step + d)
 #define GIVE_CHANNEL(line, i) vstore16(line, 0, to + (size_t)(d + (i)) * lines + t);
-            for (; d + 16 <= HEAD; d += 16) TRANSPOSE(TAKE_TOKEN, GIVE_CHANNEL)
+            for (; d + 16 <= HEAD; d += 16) {
+                for (int i = 0; i < 16; i++) FETCH(from + (size_t)(t + 16 + i) * step + d);
+                TRANSPOSE(TAKE_TOKEN, GIVE_CHANNEL)
+            }
         }
         for (; d < HEAD; d++)
             for (int u = t; u < t + 16; u++)

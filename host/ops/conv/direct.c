@@ -42,7 +42,7 @@ static void share_weights(const struct bl_conv *conv, struct direct *d) {
     d->ranges = (int)bl_conv_div_up(conv->group_in, span);
     d->span = (int)(bl_conv_div_up(bl_conv_div_up(conv->group_in, d->ranges), d->t.tile) * d->t.tile);
     int64_t pixels = bl_node_batch(conv->node) * conv->out_h * conv->out_w, groups = conv->attrs.groups;
-    int64_t items = conv->units * 32, columns = (int64_t)d->bunches * d->ranges * groups;
+    int64_t items = conv->units * 16, columns = (int64_t)d->bunches * d->ranges * groups;
     int64_t most = bl_conv_clamp(MOST_PARTIAL / partial_bytes(conv, d), 1, 4096);
     most = bl_conv_clamp(bl_conv_div_up(pixels, d->t.chunk), 1, most);
     d->splits = (int)bl_conv_clamp(bl_conv_div_up(items, columns), 1, most);
