@@ -40,8 +40,9 @@
 
 #include "conv/winograd.h"
 
-/* Tiles along an axis of so many outputs, and the first output of one. */
-#define TILES_ALONG(size, apart) ((((size) + (apart)-1) / (apart) + M - 1) / M * (apart))
+/* Tiles along an axis of so many outputs, one for each where a dilation is larger than that; the first output of one.
+ */
+#define TILES_ALONG(size, apart) min((((size) + (apart)-1) / (apart) + M - 1) / M * (apart), size)
 #define FIRST_OF(tile, apart) ((tile) / (apart)*M * (apart) + (tile) % (apart))
 
 vec load_some(global const float *from, int width) {

@@ -46,11 +46,14 @@ static int tile_of(const struct bl_conv *conv, enum bl_conv_pass pass) {
     return conv->engine[pass]->variant;
 }
 
-/* Of a batch of images of h by w outputs. */
+/* As the kernel counts them. */
+static int64_t tiles_along(int64_t size, int apart, int m) {
+    const int64_t tiles = bl_conv_div_up(bl_conv_div_up(size, apart), m) * apart;
+    return tiles < size ? tiles : size;
+}
 static int64_t count_tiles(const struct bl_conv *conv, enum bl_conv_pass pass, int64_t h, int64_t w) {
     const int m = tile_of(conv, pass), *apart = conv->attrs.dilation;
-    return bl_node_batch(conv->node) * bl_conv_div_up(bl_conv_div_up(h, apart[0]), m) * apart[0] *
-           bl_conv_div_up(bl_conv_div_up(w, apart[1]), m) * apart[1];
+    return bl_node_batch(conv->node) * tiles_along(h, apart[0], m) * tiles_along(w, apart[1], m);
 }
 
 /* Of the vectors that the transforms work on: what a register holds. */
@@ -219,7 +222,8 @@ static int preference(const struct bl_conv *conv, enum bl_conv_pass pass) {
     const bool training = bl_node_training(conv->node), channels = conv->group_in >= MANY && conv->group_out >= MANY;
     const int *apart = conv->attrs.dilation;
     const int64_t h = bl_conv_div_up(conv->out_h, apart[0]), w = bl_conv_div_up(conv->out_w, apart[1]);
-    const int64_t tiles = bl_node_batch(conv->node) * apart[0] * apart[1] * bl_conv_div_up(h, 2) * bl_conv_div_up(w, 2);
+    const int64_t tiles =
+        bl_node_batch(conv->node) * tiles_along(conv->out_h, apart[0], 2) * tiles_along(conv->out_w, apart[1], 2);
     const int least = !training ? LARGE : pass == BL_CONV_WEIGHTS ? LARGE_OF_WEIGHTS : LARGE_OF_DATA;
     const bool large = h >= least && w >= least && (!training || tiles >= FEW_TILES);
     return channels && large ? 15 : 0;
