@@ -346,10 +346,21 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
 }
 
 #else
+/* What the next chunk reads, a line of TN of each pixel at a time: of dy, then of x. Pixel k's are `by` further than
+ * the rows here. Bringing it all while the chunk is packed has memory idle while the products are computed. */
+struct ahead {
+    global const ACT *dy[KB];
+#if !PATCH
+    global const ACT *x[KB];
+#endif
+    long by_dy, by_x;
+    int lines, lines_x, line;
+};
+
 /* to[block][c][TN] += sum over j < count of panel[j][c] gradient[block][at[j]]; `first`: overwrites. Beyond depth, the
  * rows of the panel have something up to a multiple of TM. */
 void add_products(const float *panel, int pitch, int depth, const vec *gradient, const short *at, int count,
-                  global float *to, size_t block_step, int blocks, bool first) {
+                  global float *to, size_t block_step, int blocks, bool first, struct ahead *next) {
 #define ADD_PRODUCT(i) sum##i = FMA((vec)(a[i]), line, sum##i);
 #define ADD_NEXT(i) next##i = FMA((vec)(a[i]), after, next##i);
 #define KEEP_AS(i, sum, here)                                                                                          \
@@ -362,11 +373,18 @@ void add_products(const float *panel, int pitch, int depth, const vec *gradient,
     for (int b = 0; b < blocks; b += BLOCKS)
         for (int c = 0; c < depth; c += TM) {
             global float *here = to + b * block_step + c * TN;
+            global const ACT *const *rows = next->dy;
+            long by = next->by_dy + next->line * TN;
+#if !PATCH
+            if (next->line >= next->lines) rows = next->x, by = next->by_x + (next->line - next->lines) * TN;
+#endif
+            if (next->line < next->lines + next->lines_x - 1) next->line++;
             EACH_ROW(CLEAR)
 #if BLOCKS == 2
             if (b + 1 < blocks) {
                 EACH_ROW(CLEAR_NEXT)
                 for (int j = 0; j < count; j++) {
+                    FETCH(rows[j] + by);
                     const float *a = panel + j * pitch + c;
                     const vec line = gradient[b * KB + at[j]], after = gradient[(b + 1) * KB + at[j]];
                     EACH_ROW(ADD_PRODUCT)
@@ -376,6 +394,7 @@ void add_products(const float *panel, int pitch, int depth, const vec *gradient,
             } else
 #endif
                 for (int j = 0; j < count; j++) {
+                    FETCH(rows[j] + by);
                     const float *a = panel + j * pitch + c;
                     const vec line = gradient[b * KB + at[j]];
                     EACH_ROW(ADD_PRODUCT)
@@ -401,15 +420,11 @@ int list_inside(global const ACT *x, const long *start, const int *py, const int
     return valid;
 }
 
-/* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. What is packed next lies
- * `ahead` further. */
-void pack_panel(global const ACT *const *row, int count, int c, int depth, long ahead, float *panel) {
+/* Channels c..c+depth of the listed rows, side by side, then zeros up to a multiple of TM. */
+void pack_panel(global const ACT *const *row, int count, int c, int depth, float *panel) {
     const int padded = (depth + TM - 1) / TM * TM, whole = depth / TN * TN;
     for (int j = 0; j < count; j++) {
-        for (int i = 0; i < whole; i += TN) {
-            FETCH(row[j] + (c + i + ahead));
-            STORE(LOAD_ACT(row[j] + (c + i)), panel + j * PITCH + i);
-        }
+        for (int i = 0; i < whole; i += TN) STORE(LOAD_ACT(row[j] + (c + i)), panel + j * PITCH + i);
         for (int i = whole; i < padded; i++) panel[j * PITCH + i] = i < depth ? LOAD_ACT1(row[j] + (c + i)) : 0.0f;
     }
 }
@@ -438,6 +453,8 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
 
     vec gradient[BUNCH * KB], bias[BUNCH];
     short at[KB];
+    struct ahead next;
+    next.lines = many, next.lines_x = 0;
     for (int b = 0; b < many; b++) bias[b] = (vec)(0.0f);
 #if PATCH
     const int pitch = (PATCH + TM - 1) / TM * TM;
@@ -450,18 +467,23 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
     long start[KB];
     int py[KB], px[KB];
     const int c_begin = range * span, c_end = min(c_begin + span, group_in);
+    next.lines_x = (c_end - c_begin + TN - 1) / TN;
 #endif
 
     struct place out = place_of(begin, s.images, together, s.out_h, s.out_w);
     for (int p = begin; p == begin || p < end; p += chunk) { // at least once: an empty share has zeros
         const int count = min(chunk, end - p);
         const long ahead = chunk / out.here; // pixels of an image: those of the next chunk
+        next.by_dy = ahead * s.out_c, next.line = 0;
+#if !PATCH
+        next.by_x = ahead * across.in_step * s.in_c + c_begin;
+#endif
         for (int k = 0; k < count; k++, out = next_place(out, s.images, together, s.out_h, s.out_w)) {
             const int n = out.first + out.n, y = out.y * down.in_step + down.in_first,
                       x0 = out.x * across.in_step + across.in_first;
             global const ACT *from = dy + (((size_t)n * s.out_h + out.y) * s.out_w + out.x) * s.out_c;
+            next.dy[k] = from;
             for (int b = 0; b < many; b++) {
-                FETCH(from + (ahead * s.out_c + b * TN));
                 gradient[b * KB + k] = load_some(from + b * TN, s.group_out - (block + b) * TN);
                 bias[b] += gradient[b * KB + k];
             }
@@ -472,10 +494,11 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
 #else
             py[k] = y, px[k] = x0;
             start[k] = (((long)n * s.in_h + y) * s.in_w + x0) * s.in_c;
+            next.x[k] = x + max(start[k], 0L);
 #endif
         }
 #if PATCH
-        add_products(panel, pitch, PATCH, gradient, at, count, sums, block_step, many, p == begin);
+        add_products(panel, pitch, PATCH, gradient, at, count, sums, block_step, many, p == begin, &next);
 #else
         for (int tap = 0; tap < taps; tap++) {
             const int valid = list_inside(x, start, py, px, count, tap / kernel_w * down.tap_step,
@@ -483,10 +506,9 @@ kernel void weights(global const ACT *restrict x, global const ACT *restrict dy,
             if (valid == 0 && p != begin) continue;
             for (int c = c_begin; c < c_end; c += STRIP) {
                 const int depth = min(STRIP, c_end - c);
-                pack_panel(row, valid, c, depth,
-                           c + STRIP < c_end ? STRIP : ahead * across.in_step * s.in_c + c_begin - c, panel);
+                pack_panel(row, valid, c, depth, panel);
                 add_products(panel, PITCH, depth, gradient, at, valid, sums + ((size_t)tap * group_in + c) * TN,
-                             block_step, many, p == begin);
+                             block_step, many, p == begin, &next);
             }
         }
 #endif
