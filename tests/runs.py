@@ -450,7 +450,8 @@ def test_signals_elsewhere():
 # --- partial batches -----------------------------------------------------------------------------
 
 def test_last_batch_of_one():
-    """What batch norm cannot take of 33 images is known before the first step, and is left out alone."""
+    """What batch norm, or deconvolution of a classifier, cannot take of 33 images is known before the first step, and
+    is left out alone: whitening one sample multiplies by 1/sqrt(eps), and the running constants keep a tenth of it."""
     args = ['train', '--norm', 'bn', '--data', folder('single', 32, 33, 4), '--batch', 16, '--out']
     run(0, ['2 steps; the last batch of an epoch, of 1, is left out'], *args, fresh('single-run'), '--model',
         'resnet18d')
@@ -460,6 +461,11 @@ def test_last_batch_of_one():
     args[args.index('--batch') + 1] = 1
     run(2, ['--batch'], *args, fresh('single-run'), '--model', 'resnet18d')
     check(not os.path.exists(path('single-run')), 'a directory was made')
+    whitened = args[:args.index('--norm') + 1] + ['nd'] + args[args.index('--norm') + 2:]
+    run(2, ['would whiten one sample', '--batch'], *whitened, fresh('single-run'), '--model', 'smallcnn')
+    whitened[whitened.index('--batch') + 1] = 16
+    run(0, ['2 steps; the last batch of an epoch, of 1, is left out'], *whitened, fresh('single-run'), '--model',
+        'smallcnn')
 
 
 def test_drop_last():

@@ -147,7 +147,7 @@ static int plan_steps(struct bl_compare *c) {
                        images, c->least, c->drop_last ? " with --drop-last" : " or more");
     if (rest && rest < (uint32_t)c->least)
         bl_progress_line(NULL, "the last batch of an epoch, of %u, is left out: %s", rest,
-                         c->drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
+                         c->drop_last ? "--drop-last" : "a layer would have one value per channel, or one sample");
     int code = check_steps(c);
     c->whole = (int)((uint32_t)c->common.batch < images ? (uint32_t)c->common.batch : images);
     for (int s = 0; s < c->settings && !code; s++) {

@@ -467,7 +467,7 @@ static void tell_start(const struct run *run) {
     if (run->o.network.accumulate > 1) snprintf(times, sizeof times, " times %d", run->o.network.accumulate);
     if (last && last < run->least)
         snprintf(dropped, sizeof dropped, "; the last batch of an epoch, of %d, is left out: %s", last,
-                 run->o.drop_last ? "--drop-last" : "batch norm takes more than one value per channel");
+                 run->o.drop_last ? "--drop-last" : "a layer would have one value per channel, or one sample");
     bl_run_tell(run, *dropped && !run->o.drop_last ? BL_TRAIN_NOTICE : BL_TRAIN_STARTED,
                 "%s (%s), %s-%s%s%s, batch %d%s, %" PRId64 " steps%s%s", info->name, info->platform_name,
                 run->net->model->name, run->o.norm, run->o.network.precision ? "-" : "",

@@ -43,9 +43,9 @@ int bl_cov_samples_parse(const char *text, int *samples) {
     long long value;
     size_t length = bl_text_whole(text, &value);
     bool times = length && !strcmp(text + length, "F");
-    if (!length || (text[length] && !times) || value < 1 || value > (times ? MOST_TIMES : MOST))
+    if (!length || (text[length] && !times) || value < (times ? 1 : 2) || value > (times ? MOST_TIMES : MOST))
         return bl_fail(BLANCH_EUSAGE,
-                       "--cov-samples takes a number of samples, or one times the features as in 4F, "
+                       "--cov-samples takes a number of samples, 2 or more, or one times the features as in 4F, "
                        "not '%s'",
                        text);
     *samples = (int)(times ? -value : value);

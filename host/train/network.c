@@ -5,6 +5,7 @@
 #include "train/tune.h"
 #include "io/safetensors.h"
 #include "dist/staged.h"
+#include "ops/nd/schedule.h"
 #include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
@@ -117,26 +118,35 @@ static int resolve_budget(struct blanch_network *net) {
     return 0;
 }
 
-/* The variance of one value is zero: batch norm has nothing to learn from it. NULL: no layer has one of each image. */
-static const struct bl_node *find_single(const struct blanch_network *net) {
+/* The variance of one value, and the covariance of one sample, are zero: there is nothing to learn from them, and
+ * running ones would be spoilt. Whitening of one sample multiplies by 1/sqrt(eps). */
+static bool is_single(const struct bl_node *node, int images) {
+    if (node->idle) return false;
+    if (node->op->normalises) return images * node->out[0]->h * node->out[0]->w == 1;
+    return node->whitening && bl_whitening_look(node->whitening, images).samples == 1;
+}
+
+/* NULL: every layer has more than one value, or sample, of so many images. */
+static const struct bl_node *find_single(const struct blanch_network *net, int images) {
     for (int i = 0; i < bl_graph_nodes(net->graph); i++) {
         const struct bl_node *node = bl_graph_node(net->graph, i);
-        if (!node->idle && node->op->normalises && node->out[0]->h * node->out[0]->w == 1) return node;
+        if (is_single(node, images)) return node;
     }
     return NULL;
 }
 
 int bl_network_least_batch(const struct blanch_network *net) {
-    return find_single(net) ? 2 : 1;
+    return find_single(net, 1) ? 2 : 1;
 }
 
 static int check_variances(const struct blanch_network *net) {
-    const struct bl_node *node = net->options.inference || net->options.batch > 1 ? NULL : find_single(net);
+    const struct bl_node *node = net->options.inference ? NULL : find_single(net, net->options.batch);
     if (!node) return 0;
     return bl_fail(BLANCH_EUSAGE,
-                   "%s-%s: %s would normalise one value per channel, whose variance is zero; train with a --batch "
-                   "of 2 or more, or larger images",
-                   net->model->name, bl_norm_name(net->options.norm), node->name);
+                   "%s-%s: %s would %s, whose %svariance is zero; train with a --batch of 2 or more, or larger images",
+                   net->model->name, bl_norm_name(net->options.norm), node->name,
+                   node->whitening ? "whiten one sample" : "normalise one value per channel",
+                   node->whitening ? "co" : "");
 }
 
 static bool fits(const struct blanch_network *net, int batch) {
