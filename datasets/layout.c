@@ -182,7 +182,10 @@ int bl_dataset_trainable(const struct bl_dataset *data) {
         return bl_fail(BLANCH_EINPUT, "%s holds no training images%s%s", data->folder, laid_out ? "; " : "",
                        laid_out ? expected : "");
     if (data->classes < 2 && data->read_mask)
-        return bl_fail(BLANCH_EINPUT, "%s: its masks have one class alone, and there is nothing to tell apart",
-                       data->folder);
+        return bl_fail(
+            BLANCH_EINPUT,
+            "%s: its masks have one class alone, and there is nothing to tell apart: a pixel's value is its class, "
+            "from 0 on, and 255 none",
+            data->folder);
     return data->classes < 2 ? one_class(data, data->root[BL_TRAIN]) : 0;
 }

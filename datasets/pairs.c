@@ -93,22 +93,29 @@ static int name_classes(struct bl_dataset *data) {
     return 0;
 }
 
-/* The largest class of the training images' masks. A mask that cannot be read is found when it is wanted. */
+static int add_largest(const char *image, int *largest) {
+    char *path = mask_of(image, pairs[0], pairs[1]);
+    struct bl_pixels mask = {0};
+    int code = path ? bl_mask_read(path, &mask) : BLANCH_ENOMEM;
+    for (size_t k = 0; !code && k < (size_t)mask.width * (size_t)mask.height; k++)
+        if (mask.data[k] != BL_UNLABELLED && mask.data[k] > *largest) *largest = mask.data[k];
+    bl_pixels_free(&mask);
+    free(path);
+    return code;
+}
+
+/* The largest class of the training images' masks. One that cannot be read is found when it is wanted, but where none
+ * can, the first one's reason is the dataset's. */
 static int find_largest(struct bl_dataset *data, enum bl_split split, int *largest) {
     const struct bl_images *images = &data->split[split];
+    uint32_t unread = 0;
     int code = 0;
     for (uint32_t i = 0; i < images->count && !code; i++) {
-        char *path = mask_of(images->paths[i], pairs[0], pairs[1]);
-        struct bl_pixels mask = {0};
-        code = path ? bl_mask_read(path, &mask) : BLANCH_ENOMEM;
-        for (size_t k = 0; !code && k < (size_t)mask.width * (size_t)mask.height; k++)
-            if (mask.data[k] != BL_UNLABELLED && mask.data[k] > *largest) *largest = mask.data[k];
-        bl_pixels_free(&mask);
-        free(path);
-        if (code == BLANCH_EINPUT) code = 0;
+        code = add_largest(images->paths[i], largest);
+        if (code == BLANCH_EINPUT) unread++, code = 0;
         if (!code) code = bl_check_interrupted();
     }
-    return code;
+    return !code && unread && unread == images->count ? add_largest(images->paths[0], largest) : code;
 }
 
 /* DIR/classes.txt, a name a line; without it the masks of the training images tell, else those that there are. */

@@ -4,6 +4,7 @@ pictures; figures of an evaluation beside those of the masks that were predicted
 NumPy."""
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -272,6 +273,10 @@ def test_an_exported_network_answers_as_its_run():
     run('predict', *images, '--model', path('net.onnx'), '--masks', path('read'))
     for name in sorted(os.listdir(path('own'))):
         check(read('own/' + name) == read('read/' + name), 'another ' + name)
+    said = run('export', '--run', path('whole'), '--onnx', path('eight.onnx'), '--precision', 'int8').stdout
+    found = re.search(r'val images: mean IoU ([0-9.]+) % before, ([0-9.]+) % with 8 bits', said)
+    check(found and abs(float(found[1]) - lines('whole', 'epoch')[-1]['val_mean_iou']) < 0.01, said)
+    check(abs(float(found[2]) - float(found[1])) < 10, said)
 
 
 def test_python_measures_as_the_program():
@@ -336,6 +341,16 @@ def test_what_does_not_fit_is_refused():
         said = run('train', '--model', path('net.json'), '--norm', 'bn', '--data', 'pairs:' + path('lone'), *both,
                    status=2).stderr
         check(why in said, '%s: %s' % (why, said))
+    put('lone/masks/a.png', mask_png(np.full((4, 4), 255)))
+    said = run('train', '--model', path('net.json'), '--norm', 'bn', '--data', 'pairs:' + path('lone'), *both[:-1],
+               path('unlabelled'), status=2).stderr
+    check('of a class; 255 is none' in said, said)
+    os.remove(path('lone/classes.txt'))
+    for mask, why in ((png(4, 4, bytes(48)), 'colours or alpha'), (mask_png(np.full((4, 4), 255)), 'and 255 none')):
+        put('lone/masks/a.png', mask)
+        said = run('train', '--model', path('net.json'), '--norm', 'bn', '--data', 'pairs:' + path('lone'), *both,
+                   status=2).stderr
+        check(why in said and said.count('\n') == 1, '%s: %s' % (why, said))
     trained()
     check('--masks' in run('predict', path('pairs/val/images/12.png'), '--run', path('whole'), status=2).stderr)
 

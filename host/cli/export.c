@@ -3,6 +3,7 @@
 #include "io/files.h"
 #include "cli/weights.h"
 #include "io/safetensors.h"
+#include "train/answers.h"
 #include "train/calibrate.h"
 #include "train/export.h"
 #include <stdio.h>
@@ -104,10 +105,16 @@ static int check_precision(struct export *e) {
     return e->onnx ? 0 : bl_fail(BLANCH_EUSAGE, "--precision int8 writes ONNX: give --onnx FILE");
 }
 
-static int top1(struct blanch_network *net, const struct bl_trained *of, enum bl_split split, double *value) {
+/* top-1, or mean IoU where pixels are labelled */
+static int measure(struct blanch_network *net, const struct bl_trained *of, enum bl_split split, double *value,
+                   bool *pixels) {
     struct blanch_metrics metrics;
-    int code = bl_network_test(net, of->data, split, &of->view, &metrics, NULL);
-    *value = bl_percent_of(metrics.top1, metrics.count);
+    struct bl_answers answers = {0};
+    double seconds;
+    int code = bl_network_answer(net, of->data, split, &of->view, &metrics, &seconds, &answers);
+    *pixels = metrics.pixels > 0;
+    *value = *pixels ? bl_answers_mean_iou(&answers) : bl_percent_of(metrics.top1, metrics.count);
+    bl_answers_free(&answers);
     return code;
 }
 
@@ -119,16 +126,17 @@ static int compare(const struct export *e, const struct bl_trained *live) {
     struct bl_weights_options of = {.batch = live->net->options.batch};
     struct bl_trained read;
     double before = 0, after = 0;
+    bool pixels;
     bl_common_init(&of.common);
     of.common.model = e->onnx, of.common.device = e->weights.common.device;
     of.common.max_alloc = e->weights.common.max_alloc;
-    int code = top1(live->net, live, split, &before);
+    int code = measure(live->net, live, split, &before, &pixels);
     if (code || (code = bl_trained_open(&read, &of))) return code;
-    code = top1(read.net, live, split, &after);
+    code = measure(read.net, live, split, &after, &pixels);
     bl_trained_close(&read);
     if (!code)
-        printf("%s images: top-1 %.2f %% before, %.2f %% with 8 bits (ranges of %d %s images)\n", bl_split_name(split),
-               before, after, e->calibration.images, bl_split_name(BL_TRAIN));
+        printf("%s images: %s %.2f %% before, %.2f %% with 8 bits (ranges of %d %s images)\n", bl_split_name(split),
+               pixels ? "mean IoU" : "top-1", before, after, e->calibration.images, bl_split_name(BL_TRAIN));
     return code;
 }
 

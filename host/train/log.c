@@ -33,29 +33,31 @@ int bl_run_log_step(struct run *run, int64_t epoch, double loss, float lr, doubl
     return bl_run_log(run, line);
 }
 
-/* "test_loss" and its like, or "ema_test_loss". classes negative: there is nothing but the loss. */
-static void add_metrics(cJSON *line, const char *prefix, enum bl_split split, const struct blanch_metrics *m,
-                        const double *iou, int classes) {
+/* "test_loss" and its like, or "ema_test_loss"; `each`: of pixels by class too. */
+static void add_metrics(const struct run *run, cJSON *line, const char *prefix, enum bl_split split,
+                        const struct blanch_metrics *m, bool each) {
+    const bool pixels = run->iou != NULL, evaluated = split != BL_TRAIN;
     const struct {
         const char *name;
         double value;
         int digits;
-        bool pixels, evaluated;
-    } rows[] = {{"loss", m->loss, 9, m->pixels > 0},
-                {"top1", bl_accuracy(m), 6},
-                {"top5", bl_per_cent(m->top5, m->count), 6},
-                {"pixel_accuracy", bl_accuracy(m), 6, true},
-                {"mean_iou", m->mean_iou, 6, true, true}};
+        bool shown;
+    } rows[] = {{"loss", m->loss, 9, true},
+                {"top1", bl_accuracy(m), 6, !pixels},
+                {"top5", bl_per_cent(m->top5, m->count), 6, !pixels},
+                {"pixel_accuracy", bl_accuracy(m), 6, pixels},
+                {"mean_iou", m->mean_iou, 6, pixels && evaluated}};
+    const int count = run->model->task == BL_GENERATE ? 1 : BL_COUNT(rows),
+              classes = pixels && evaluated && each ? run->net->options.classes : 0;
     char key[60];
-    for (int i = 0; i < BL_COUNT(rows); i++) {
-        if (i && classes < 0) break;
-        if (rows[i].pixels != (m->pixels > 0) || (rows[i].evaluated && !iou)) continue;
+    for (int i = 0; i < count; i++) {
+        if (!rows[i].shown) continue;
         snprintf(key, sizeof key, "%s%s_%s", prefix, bl_split_name(split), rows[i].name);
         add(line, key, rows[i].value, rows[i].digits);
     }
-    for (int c = 0; c < classes && iou; c++) {
+    for (int c = 0; c < classes; c++) {
         snprintf(key, sizeof key, "%s%s_iou_%d", prefix, bl_split_name(split), c);
-        add(line, key, iou[c], 6);
+        add(line, key, run->iou[c], 6);
     }
 }
 
@@ -65,11 +67,9 @@ int bl_run_log_epoch(struct run *run, const struct blanch_metrics *judged, const
     const struct blanch_metrics *train = &run->position.train;
     cJSON *line = bl_run_log_line("epoch");
     cJSON_AddNumberToObject(line, "epoch", (double)(run->position.epoch + 1));
-    const bool generates = run->model->task == BL_GENERATE;
-    const int classes = generates ? -1 : run->net->options.classes;
-    add_metrics(line, "", BL_TRAIN, train, NULL, generates ? -1 : 0);
-    if (judged->count) add_metrics(line, "", judge, judged, run->iou, classes);
-    if (ema->count) add_metrics(line, "ema_", judge, ema, run->iou, 0);
+    add_metrics(run, line, "", BL_TRAIN, train, false);
+    if (judged->count) add_metrics(run, line, "", judge, judged, true);
+    if (ema->count) add_metrics(run, line, "ema_", judge, ema, false);
     add(line, "train_s", run->position.train_s, 5);
     add(line, judge == BL_VAL ? "val_s" : "test_s", seconds, 5);
     int code = bl_run_results_add(run, line);
@@ -99,7 +99,7 @@ int bl_run_log_test(struct run *run, const char *weights, const struct blanch_me
     cJSON_AddNumberToObject(line, "step", (double)run->position.step);
     cJSON_AddNumberToObject(line, "epoch", (double)run->position.epoch);
     cJSON_AddStringToObject(line, "weights", weights);
-    add_metrics(line, "", BL_TEST, test, run->iou, run->model->task == BL_GENERATE ? -1 : run->net->options.classes);
+    add_metrics(run, line, "", BL_TEST, test, true);
     add(line, "test_s", test_s, 5);
     return bl_run_log(run, line);
 }

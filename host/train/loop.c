@@ -345,6 +345,9 @@ static int finish_epoch(struct run *run) {
     struct blanch_metrics held = {0}, ema = {0}; // of images that are not trained on
     double seconds = 0, more = 0;
     bool better = false;
+    if (run->iou && !p->train.pixels)
+        return bl_fail(BLANCH_EINPUT, "%s: no pixel of the training images' masks is of a class; 255 is none",
+                       run->o.data);
     int code = run->ranks ? bl_graph_spread_buffers(run->net->graph) : 0;
     if (!code && judge != BL_TRAIN) code = bl_run_test(run, run->net, judge, &held, &seconds);
     if (!code && run->o.network.ema > 0) code = judge_averages(run, &ema, &more);

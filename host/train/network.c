@@ -509,13 +509,10 @@ int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, st
     return bl_network_metrics(net, batch->count, metrics);
 }
 
-/* What the loss is a mean of. */
-static double weight_of(const struct blanch_metrics *m) {
-    return m->pixels ? (double)m->pixels : m->count;
-}
-
+/* A loss is a mean over labelled pixels, of which a batch may have none, or over images. */
 void bl_metrics_add(struct blanch_metrics *sum, const struct blanch_metrics *part) {
-    const double before = weight_of(sum), more = weight_of(part);
+    const bool pixels = sum->pixels || part->pixels;
+    const double before = pixels ? (double)sum->pixels : sum->count, more = pixels ? (double)part->pixels : part->count;
     if (before + more > 0) sum->loss = (sum->loss * before + part->loss * more) / (before + more);
     sum->count += part->count;
     sum->top1 += part->top1;
