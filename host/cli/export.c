@@ -108,7 +108,7 @@ static int check_precision(struct export *e) {
 /* top-1, or mean IoU where pixels are labelled */
 static int measure(struct blanch_network *net, const struct bl_trained *of, enum bl_split split, double *value,
                    bool *pixels) {
-    struct blanch_metrics metrics;
+    struct blanch_metrics metrics = {0};
     struct bl_answers answers = {0};
     double seconds;
     int code = bl_network_answer(net, of->data, split, &of->view, &metrics, &seconds, &answers);
