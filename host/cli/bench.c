@@ -235,8 +235,8 @@ const struct bl_command bl_command_bench = {
     .name = "bench",
     .summary = "step time on synthetic data",
     .usage =
-        "usage: blanch bench --model NAME --norm bn|nd|none [--batch B] [--steps K] [options]\n"
-        "       blanch bench --model NAME --norm bn|nd|none --inference [--batch B] [--steps K] [options]\n"
+        "usage: blanch bench --model NAME --norm NORM [--batch B] [--steps K] [options]\n"
+        "       blanch bench --model NAME --norm NORM --inference [--batch B] [--steps K] [options]\n"
         "       blanch bench --gemm MxNxK [--steps K]\n"
         "\n"
         "Times whole training steps, update included, and prints where their time goes by layer and phase. Some steps\n"

@@ -277,7 +277,7 @@ const struct bl_command bl_command_eval = {
     .name = "eval",
     .summary = "measures a trained network on a dataset",
     .usage = "usage: blanch eval --run DIR [--best] [--data SPEC] [options]\n"
-             "       blanch eval --weights FILE [--model NAME --norm bn|nd|none] --data SPEC [options]\n"
+             "       blanch eval --weights FILE [--model NAME --norm NORM] --data SPEC [options]\n"
              "\n"
              "Prints the mean loss and the share of images whose class is the likeliest (top-1) or among the five\n"
              "likeliest (top-5); then each class's precision and recall, and which are taken for which; of a network "

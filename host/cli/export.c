@@ -203,7 +203,7 @@ const struct bl_command bl_command_export = {
     .summary = "writes a trained network for inference, as ONNX",
     .usage =
         "usage: blanch export --run DIR [--best] --onnx FILE [--safetensors FILE] [options]\n"
-        "       blanch export --weights FILE --model NAME --norm bn|nd|none [--data SPEC] --onnx FILE [options]\n"
+        "       blanch export --weights FILE --model NAME --norm NORM [--data SPEC] --onnx FILE [options]\n"
         "       blanch export --model FILE.onnx --onnx FILE [options]\n"
         "\n"
         "Writes the network as it is in evaluation: batch norm is folded into convolutions, network deconvolution "

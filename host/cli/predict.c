@@ -283,7 +283,7 @@ const struct bl_command bl_command_predict = {
     .summary = "classifies images with a trained network",
     .usage =
         "usage: blanch predict IMAGE|FOLDER... --run DIR [--best] [options]\n"
-        "       blanch predict IMAGE|FOLDER... --weights FILE [--model NAME --norm bn|nd|none] [--data SPEC] "
+        "       blanch predict IMAGE|FOLDER... --weights FILE [--model NAME --norm NORM] [--data SPEC] "
         "[options]\n"
         "\n"
         "Prints the five likeliest classes of each image, with their probabilities; of a folder, of all images below\n"

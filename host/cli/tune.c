@@ -187,7 +187,7 @@ static int run(int argc, char **argv) {
 const struct bl_command bl_command_tune = {
     .name = "tune",
     .summary = "measures algorithms for a device and keeps the best",
-    .usage = "usage: blanch tune --model NAME [--norm bn|nd|none] [--batch B] [options]\n"
+    .usage = "usage: blanch tune --model NAME [--norm NORM] [--batch B] [options]\n"
              "       blanch tune --clblast [--sets N]\n"
              "       blanch tune --show\n"
              "\n"

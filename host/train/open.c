@@ -169,7 +169,7 @@ int bl_model_lacks_norm(const char *name) {
     struct blanch_model *model;
     int code = bl_model_open(&model, name);
     bl_model_free(model);
-    return code ? code : bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, nd or none");
+    return code ? code : bl_fail(BLANCH_EUSAGE, "--norm is missing: bn, gn, ln, nd, none or own");
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
