@@ -41,9 +41,8 @@ static int check(struct run *r, int model, int setting, int sweep, int seed) {
     int code = settings(r, model, setting, sweep, &call);
     if (!code) code = bl_common_model(&call.common, &opened, &norm);
     if (!code && opened->task == BL_GENERATE)
-        code =
-            bl_fail(BLANCH_EUSAGE, "%s generates images, and ablations judge by accuracy: train it with each setting",
-                    opened->name);
+        code = bl_fail(BLANCH_EUSAGE, "%s generates images, and ablations judge by accuracy: train it by itself",
+                       opened->name);
     bl_model_free(opened);
     bl_ablation_name(r->a, model, setting, sweep, seed, name);
     return code ? bl_fail_in(code, "%s, %s", r->a->path, name) : 0;
@@ -74,7 +73,7 @@ static int check_network(struct run *r, int model, const struct bl_cell *cell, c
     if (!code && ((code = describe(&config, NULL, &was)) || (code = describe(&config, r->model[model], &is))))
         code = bl_fail_in(code, "%s", folder);
     if (!code && !cJSON_Compare(was, is, true))
-        code = bl_fail(BLANCH_EUSAGE, "%s is of another network than %s is now; give another --out, or delete it",
+        code = bl_fail(BLANCH_EUSAGE, "%s is of another network than %s holds now; give another --out, or delete it",
                        folder, asked);
     cJSON_Delete(was);
     cJSON_Delete(is);
