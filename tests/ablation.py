@@ -23,6 +23,10 @@ GRID = {'data': 'synthetic:3x16x16:5', 'models': ['smallcnn'], 'steps': 2, 'seed
 def study(*args, status=0, **changes):
     with open(FILE, 'w', encoding='utf-8') as f:
         json.dump({**GRID, **changes}, f)
+    return command(*args, status=status)
+
+
+def command(*args, status=0):
     done = subprocess.run([BLANCH, 'study', *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
     assert done.returncode == status, 'exit status %d: %s' % (done.returncode, done.stderr.decode()[-300:])
     return done.stdout.decode(), done.stderr.decode()
@@ -89,7 +93,9 @@ def test_one_line_for_what_is_wrong():
             (dict(models=[]), ['"models"']),
             (dict(models=['vgg61']), ['vgg61']),
             (dict(epochs=2), ['"steps" and "epochs"']),
-            (dict(seeds=0), ['"seeds"'])):
+            (dict(seeds=0), ['"seeds"']),
+            (dict(models=['ddpm-unet'], data='synthetic:3x32x32:5', grid={'norm': ['own']}, best=[]),
+             ['ddpm-unet generates images', 'judge by accuracy'])):
         err = study('--ablation', FILE, '--out', other, status=2, **changes)[1].strip()
         assert len(err.splitlines()) == 1 and all(word in err for word in words), err
     assert not os.path.exists(other)
@@ -97,6 +103,101 @@ def test_one_line_for_what_is_wrong():
     assert 'whose "base" was another' in err, err
     err = run('--networks', 'vgg11', status=2)[1]
     assert 'leave --networks' in err, err
+
+
+def test_what_would_share_a_folder_or_a_result_is_refused():
+    other = os.path.join(HOME, 'twice')
+    one = {'norm': 'nd', 'block': 8}
+    for changes, words in (
+            (dict(models=['smallcnn', 'smallcnn']), ['"models" has smallcnn twice']),
+            (dict(models=['a/net.json', 'b/net.json']), ['a/net.json and b/net.json', 'share their folders']),
+            (dict(seeds=[3, 0, 3]), ['"seeds" has 3 twice']),
+            (dict(best=['lr', 'lr']), ['"best" has lr twice']),
+            (dict(grid={'lr': [0.1, 0.2, 0.1]}), ['"lr"', '--lr 0.1 twice']),
+            (dict(grid={'norm': [one, dict(reversed(one.items()))]}, best=[]), ['--block 8 --norm nd twice']),
+            (dict(grid={'lr': [0.1], 'rate': [{'lr': 0.2}]}), ['"lr" and "rate" both set --lr']),
+            (dict(grid={'norm': ['bn'], 'init': ['a/b', 'a~b']}, best=[]), ['the folder smallcnn,norm=bn,init=a~b']),
+            ('"seeds": 1,', ['it has "seeds" twice']),
+            ('"base": {"lr": 1, "lr": 2},', ['"base"', 'it has "lr" twice']),
+            ('"grid": {"lr": [0.1], "lr": [0.2]},', ['"grid"', 'it has "lr" twice'])):
+        if isinstance(changes, str):
+            key = changes.split('"')[1]
+            rest = GRID if key == 'seeds' else {k: v for k, v in GRID.items() if k != key}
+            text = '{' + changes + json.dumps(rest)[1:]
+        else:
+            text = json.dumps({**GRID, **changes})
+        with open(FILE, 'w', encoding='utf-8') as f:
+            f.write(text)
+        err = command('--ablation', FILE, '--out', other, status=2)[1].strip()
+        assert len(err.splitlines()) == 1 and 'grid.json' in err and all(word in err for word in words), err
+    assert not os.path.exists(other)
+
+
+def network(path, channels, **more):
+    """A file's network: pictures of 16x16 to 5 classes, or to one class of each pixel."""
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump({'input': [3, 16, 16], **more, 'graph': [
+            {'op': 'conv2d', 'name': 'body', 'attrs': {'out_channels': channels, 'kernel': 3, 'padding': 1}},
+            {'op': 'batchnorm2d', 'name': 'norm'}, {'op': 'relu'}, {'op': 'global_avgpool2d'},
+            {'op': 'linear', 'name': 'head', 'attrs': {'out_features': 5}}]}, f)
+    return path
+
+
+def test_cells_of_another_network_are_not_taken_up():
+    net, out = os.path.join(HOME, 'net.json'), os.path.join(HOME, 'network')
+    base = {'batch': 8, 'augment': 'none'}
+    grid = dict(models=[net], base=base, grid={'norm': ['bn', 'nd']}, best=[], seeds=1)
+    call = ['--ablation', FILE, '--out', out]
+    network(net, 4)
+    study(*call, **grid)
+    network(net, 4, summary='the same')
+    os.mkdir(os.path.join(HOME, 'moved'))
+    moved = network(os.path.join(HOME, 'moved', 'net.json'), 4)
+    for models in ([moved], [net]):
+        assert '2 of 2 cells are finished already' in study(*call, **dict(grid, models=models))[1]
+    network(net, 8)
+    cell = os.path.join(out, 'net.json,norm=nd,2,seed0')
+    for args in (call, ['--show', '--out', out]):
+        err = study(*args, **grid, status=2)[1].strip()
+        assert len(err.splitlines()) == 1 and 'net.json,norm=bn,2,seed0 is of another network than ' + net in err, err
+    shutil.rmtree(os.path.join(out, 'net.json,norm=bn,2,seed0'))
+    with open(os.path.join(cell, 'log.jsonl'), encoding='utf-8') as f:
+        lines = [line for line in f if '"epoch"' not in line.split(',')[0]]
+    with open(os.path.join(cell, 'log.jsonl'), 'w', encoding='utf-8') as f:
+        f.writelines(lines)
+    err = study(*call, **grid, status=2)[1].strip()
+    assert len(err.splitlines()) == 1 and 'net.json,norm=nd,2,seed0 is of another network' in err, err
+    network(net, 4)
+    err = study(*call, **grid)[1]
+    assert 'net.json,norm=nd,2,seed0, continued' in err, err
+
+
+def test_networks_that_label_pixels_by_mean_iou():
+    net, out = os.path.join(HOME, 'pixels.json'), os.path.join(HOME, 'pixels')
+    with open(net, 'w', encoding='utf-8') as f:
+        json.dump({'input': [3, 16, 16], 'graph': [
+            {'op': 'conv2d', 'name': 'body', 'attrs': {'out_channels': 8, 'kernel': 3, 'padding': 1}},
+            {'op': 'batchnorm2d', 'name': 'norm'}, {'op': 'relu'},
+            {'op': 'conv2d', 'name': 'head', 'attrs': {'out_channels': 3, 'kernel': 1}}]}, f)
+    text, err = study('--ablation', FILE, '--out', out, models=[net], data='synthetic-seg:3x16x16:3', steps=3,
+                      base={'batch': 8, 'augment': 'none'}, grid={'norm': ['bn'], 'lr': [0.1, 0.0001]})
+    assert 'cell 3 of 3: ' in err and 'mean IoU' in text and 'Mean IoU of held-out data' in text, (text, err)
+    assert 'top-1' not in text.lower() and 'nan' not in text, text
+    made = json.loads(study('--show', '--out', out, '--json')[0])
+    row, = made['rows']
+    assert made['measure'] == 'mean_iou' and row['seeds'] == 2 and 'top1' not in row, made
+    tried = {}
+    for cell in made['cells']:
+        with open(os.path.join(out, cell['dir'], 'log.jsonl'), encoding='utf-8') as f:
+            last = json.loads(f.readlines()[-1])
+        for key in ('test_mean_iou', 'train_pixel_accuracy'):
+            assert abs(cell[key] - last[key]) < 1e-3, (cell, last)
+        tried.setdefault(cell['sweep'], []).append(cell['test_mean_iou'])
+    assert tried[row['best']][0] == max(values[0] for values in tried.values()), (row, tried)
+    assert len(tried[row['best']]) == 2 and abs(row['mean_iou'] - sum(tried[row['best']]) / 2) < 1e-3, (row, tried)
+    with open(os.path.join(out, 'ablation.html'), encoding='utf-8') as f:
+        page = f.read()
+    assert 'Mean IoU of held-out data' in page and '<th>mean IoU %</th>' in page and 'op-1' not in page, page[:500]
 
 
 tap.need_device(BLANCH)

@@ -114,6 +114,7 @@ def test_refusals():
                         (['--dataset'], ['--data', 'synthetic:3x32x32:10', '--out', OUT]),
                         (['--epochs'], [*DATA, '--epochs', '1,x']),
                         (['twice'], [*DATA, '--networks', 'vgg16,vgg16']),
+                        (['--epochs names 1 twice'], [*DATA, '--epochs', '1,2,01']),
                         (['--out'], ['--show']),
                         (['--data'], ['--out', OUT]),
                         (['trained on synthetic:3x32x32:10'], ['--data', 'folder:/nowhere', *CHEAP[2:]])):

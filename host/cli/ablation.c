@@ -12,6 +12,7 @@
 struct run {
     struct bl_ablation *a;
     const struct bl_ablation_call *call;
+    struct blanch_model *model[BL_ABLATION_MODELS]; // a's, where files were compared
     int number, open, *status;
 };
 
@@ -39,9 +40,45 @@ static int check(struct run *r, int model, int setting, int sweep, int seed) {
     char name[200];
     int code = settings(r, model, setting, sweep, &call);
     if (!code) code = bl_common_model(&call.common, &opened, &norm);
+    if (!code && opened->task == BL_GENERATE)
+        code = bl_fail(BLANCH_EUSAGE, "%s generates images, and ablations judge by accuracy: train it by itself",
+                       opened->name);
     bl_model_free(opened);
     bl_ablation_name(r->a, model, setting, sweep, seed, name);
     return code ? bl_fail_in(code, "%s, %s", r->a->path, name) : 0;
+}
+
+/* As built for the run that config is of; model NULL: the run's own. */
+static int describe(const struct bl_run_config *config, const struct blanch_model *model, cJSON **json) {
+    const struct bl_network_options *options = &config->options.network;
+    struct blanch_model *own = NULL;
+    int code = (*json = cJSON_CreateObject()) ? 0 : BLANCH_ENOMEM;
+    if (!model && !config->model && !code) code = bl_model_open(&own, options->model);
+    if (!model) model = own ? own : config->model;
+    if (!code) code = bl_model_describe(model, options, *json);
+    if (!code && bl_memory_lacked()) code = BLANCH_ENOMEM;
+    bl_model_free(own);
+    return code;
+}
+
+/* What the cell has trained is the network asked for. A name says which; a file may have become another since. */
+static int check_network(struct run *r, int model, const struct bl_cell *cell, const char *folder) {
+    const char *asked = r->a->model[model];
+    const bool kept = cell->has_checkpoint || cell->state >= BL_CELL_DONE;
+    if (!kept || !*cell->model || (!bl_model_is_file(asked) && !strcmp(cell->model, asked))) return 0;
+    struct bl_run_config config = {0};
+    cJSON *was = NULL, *is = NULL;
+    int code = r->model[model] ? 0 : bl_model_open(&r->model[model], asked);
+    if (!code) code = bl_run_read(&config, folder);
+    if (!code && ((code = describe(&config, NULL, &was)) || (code = describe(&config, r->model[model], &is))))
+        code = bl_fail_in(code, "%s", folder);
+    if (!code && !cJSON_Compare(was, is, true))
+        code = bl_fail(BLANCH_EUSAGE, "%s is of another network than %s holds now; give another --out, or delete it",
+                       folder, asked);
+    cJSON_Delete(was);
+    cJSON_Delete(is);
+    bl_run_release(&config);
+    return code;
 }
 
 static int look(struct run *r, int model, int setting, int sweep, int seed) {
@@ -51,9 +88,10 @@ static int look(struct run *r, int model, int setting, int sweep, int seed) {
     *cell = (struct bl_cell){.epochs = r->a->epochs, .steps = r->a->steps};
     char *folder = bl_format("%s/%s", r->call->out, name);
     int code = folder ? bl_cell_read_folder(cell, folder) : BLANCH_ENOMEM;
-    free(folder);
     if (!code && *cell->data && r->a->data && strncmp(cell->data, r->a->data, sizeof cell->data - 1))
         code = bl_fail(BLANCH_EUSAGE, "%s was trained on %s, not %s; give another --out", name, cell->data, r->a->data);
+    if (!code) code = check_network(r, model, cell, folder);
+    free(folder);
     return code;
 }
 
@@ -204,6 +242,7 @@ int bl_ablation_run(const struct bl_ablation_call *call, cJSON *given, int *stat
     else
         cJSON_Delete(given);
     bl_lock_release(&lock);
+    for (int m = 0; m < BL_ABLATION_MODELS; m++) bl_model_free(r.model[m]);
     free(kept);
     if (a) bl_ablation_free(a);
     free(a);

@@ -49,16 +49,20 @@ void bl_ablation_setting(const struct bl_ablation *a, int setting, char *text, s
 void bl_ablation_sweep(const struct bl_ablation *a, int sweep, char *text, size_t size);
 /* The folder of a cell below that of the study: "smallcnn,norm=nd,lr=0.1,130,seed0". */
 void bl_ablation_name(const struct bl_ablation *a, int model, int setting, int sweep, int seed, char name[200]);
-/* The sweep whose first seed ended with the highest accuracy of data that were held out, or without such with the least
- * loss; -1: one is not finished, or all diverged. */
+/* What settings are judged by, per cent; all cells have the same data, and so the same measure. */
+struct bl_ablation_measure {
+    const char *name, *key, *what; // "top-1", "top1", "Top-1 of held-out data"
+};
+const struct bl_ablation_measure *bl_ablation_measure(const struct bl_ablation *a); // of none finished: top-1
+/* The sweep whose first seed ended with the highest measure; -1: one is not finished, or all diverged. */
 int bl_ablation_best(const struct bl_ablation *a, int model, int setting);
-/* Of held-out data, per cent; without such the training accuracy. NAN: it is not finished, or diverged. */
-double bl_ablation_top1(const struct bl_cell *cell);
+/* The measure. NAN: the cell is not finished, or diverged. */
+double bl_ablation_judged(const struct bl_cell *cell);
 
 /* A setting's cells at the best sweep. */
 struct bl_ablation_row {
     int best, done, diverged; // best -1: not known
-    double top1, spread;      // mean, and standard deviation over the seeds (NAN: fewer than two)
+    double judged, spread;    // mean, and standard deviation over the seeds (NAN: fewer than two)
     double against, error;    // mean of the difference to the first setting, seed by seed, and its standard error
     int pairs;
     double step_ms; // training time a step, mean

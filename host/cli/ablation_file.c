@@ -40,6 +40,14 @@ static int check_option(const char *name) {
     return 0;
 }
 
+/* cJSON keeps all of a key that an object has several times. */
+static int check_once(const cJSON *object, const cJSON *item) {
+    for (const cJSON *before = object->child; before != item; before = before->next)
+        if (!strcmp(before->string, item->string))
+            return bl_fail(BLANCH_EINPUT, "it has \"%.60s\" twice", item->string);
+    return 0;
+}
+
 /* "lr": 0.1, "nesterov": true; null and false: it is not given. */
 static int take_option(struct bl_ablation_words *words, const char *name, const cJSON *item) {
     int code = check_option(name);
@@ -55,8 +63,36 @@ static int take_options(struct bl_ablation_words *words, const cJSON *object) {
     const cJSON *item;
     int code = 0;
     if (!cJSON_IsObject(object)) return bl_fail(BLANCH_EINPUT, "it is no object of options and their values");
-    cJSON_ArrayForEach(item, object) if (!code) code = take_option(words, item->string, item);
+    cJSON_ArrayForEach(item, object) {
+        if (!code) code = check_once(object, item);
+        if (!code) code = take_option(words, item->string, item);
+    }
     return code;
+}
+
+static bool is_option(const char *word) {
+    return !strncmp(word, "--", 2);
+}
+
+static const char *value_at(const struct bl_ablation_words *words, int i) {
+    return i + 1 < words->count && !is_option(words->word[i + 1]) ? words->word[i + 1] : "";
+}
+
+/* Where the option stands in words; -1: it does not. */
+static int find_option(const struct bl_ablation_words *words, const char *option) {
+    for (int i = 0; i < words->count; i++)
+        if (!strcmp(words->word[i], option)) return i;
+    return -1;
+}
+
+/* The same options and values, in whatever order. */
+static bool is_same(const struct bl_ablation_words *one, const struct bl_ablation_words *other) {
+    for (int i = 0; i < one->count; i++) {
+        if (!is_option(one->word[i])) continue;
+        const int at = find_option(other, one->word[i]);
+        if (at < 0 || strcmp(value_at(one, i), value_at(other, at)) != 0) return false;
+    }
+    return one->count == other->count;
 }
 
 static void join(const struct bl_ablation_words *words, char *text, size_t size) {
@@ -75,7 +111,7 @@ static int take_value(struct bl_ablation_axis *axis, const cJSON *item) {
     join(&value->words, value->label, sizeof value->label);
     if (!*value->label) strcat(strcpy(value->label, "without "), axis->name);
     for (int i = 0; !code && i < axis->values - 1; i++)
-        if (!strcmp(axis->value[i].label, value->label))
+        if (!strcmp(axis->value[i].label, value->label) || is_same(&axis->value[i].words, &value->words))
             code = bl_fail(BLANCH_EINPUT, "\"%s\" has %s twice", axis->name, value->label);
     return code ? bl_fail_in(code, "\"grid\", \"%s\"", axis->name) : 0;
 }
@@ -93,6 +129,31 @@ static int take_axis(struct bl_ablation *a, const cJSON *list) {
     return code;
 }
 
+/* Of an option that two axes set the last value alone would count. */
+static int check_apart(const struct bl_ablation_axis *axis, const struct bl_ablation_axis *other) {
+    for (int v = 0; v < axis->values; v++)
+        for (int i = 0; i < axis->value[v].words.count; i++) {
+            const char *word = axis->value[v].words.word[i];
+            for (int k = 0; k < other->values && is_option(word); k++)
+                if (find_option(&other->value[k].words, word) >= 0)
+                    return bl_fail(BLANCH_EINPUT, "\"grid\", \"%s\" and \"%s\" both set %s", axis->name, other->name,
+                                   word);
+        }
+    return 0;
+}
+
+static int take_grid(struct bl_ablation *a, const cJSON *grid) {
+    const cJSON *item;
+    int code = 0;
+    cJSON_ArrayForEach(item, grid) {
+        if (!code && (code = check_once(grid, item))) code = bl_fail_in(code, "\"grid\"");
+        if (!code) code = take_axis(a, item);
+    }
+    for (int i = 0; i < a->axes; i++)
+        for (int k = 0; k < i && !code; k++) code = check_apart(&a->axis[k], &a->axis[i]);
+    return code;
+}
+
 static int take_best(struct bl_ablation *a, const cJSON *list) {
     const cJSON *item;
     if (!cJSON_IsArray(list)) return bl_fail(BLANCH_EINPUT, "\"best\" takes a list of names that the grid has");
@@ -103,12 +164,34 @@ static int take_best(struct bl_ablation *a, const cJSON *list) {
         if (!found)
             return bl_fail(BLANCH_EINPUT, "\"best\" has %s, which \"grid\" has not",
                            cJSON_IsString(item) ? item->valuestring : "what is no text");
+        if (found->swept) return bl_fail(BLANCH_EINPUT, "\"best\" has %s twice", found->name);
         found->swept = true;
     }
     return 0;
 }
 
 /* --- the rest --------------------------------------------------------------------------------- */
+
+/* What the names of a network's cells begin with. */
+static void put_model(const char *model, char *label, size_t size) {
+    snprintf(label, size, "%.60s", bl_path_name(model));
+}
+
+static int check_models(const struct bl_ablation *a) {
+    char one[64], other[64];
+    for (int i = 0; i < a->models; i++)
+        for (int k = 0; k < i; k++) {
+            put_model(a->model[i], one, sizeof one);
+            put_model(a->model[k], other, sizeof other);
+            if (!strcmp(a->model[i], a->model[k]))
+                return bl_fail(BLANCH_EINPUT, "\"models\" has %s twice", a->model[i]);
+            if (!strcmp(one, other))
+                return bl_fail(BLANCH_EINPUT,
+                               "\"models\" has %s and %s, whose cells would share their folders: give them other names",
+                               a->model[k], a->model[i]);
+        }
+    return 0;
+}
 
 static int take_models(struct bl_ablation *a, const cJSON *list) {
     const cJSON *item;
@@ -120,7 +203,7 @@ static int take_models(struct bl_ablation *a, const cJSON *list) {
             return bl_fail(BLANCH_EINPUT, "\"models\" takes at most %d networks", BL_ABLATION_MODELS);
         a->model[a->models++] = item->valuestring;
     }
-    return 0;
+    return check_models(a);
 }
 
 static bool is_whole(const cJSON *item, double least, double most) {
@@ -140,6 +223,8 @@ static int take_seeds(struct bl_ablation *a, const cJSON *item) {
     a->seeds = 0;
     cJSON_ArrayForEach(seed, item) {
         if (!is_whole(seed, 0, 1e9)) return bl_fail(BLANCH_EINPUT, "\"seeds\" takes whole numbers from 0");
+        for (int i = 0; i < a->seeds; i++)
+            if (a->seed[i] == seed->valueint) return bl_fail(BLANCH_EINPUT, "\"seeds\" has %d twice", seed->valueint);
         a->seed[a->seeds++] = seed->valueint;
     }
     return 0;
@@ -168,12 +253,14 @@ static int check_keys(const cJSON *json) {
         if (!known)
             return bl_fail(BLANCH_EINPUT, "there is no \"%.60s\"%s%s%s", item->string, near ? ", did you mean \"" : "",
                            near ? near : "", near ? "\"?" : "");
+        int code = check_once(json, item);
+        if (code) return code;
     }
     return 0;
 }
 
 static int take_all(struct bl_ablation *a) {
-    const cJSON *json = a->json, *item;
+    const cJSON *json = a->json;
     int code = check_keys(json);
     if (code) return code;
     const cJSON *data = cJSON_GetObjectItemCaseSensitive(json, "data"),
@@ -190,7 +277,7 @@ static int take_all(struct bl_ablation *a) {
     if (base && (code = take_options(&a->base, base))) return bl_fail_in(code, "\"base\"");
     if (!cJSON_IsObject(grid))
         return bl_fail(BLANCH_EINPUT, "\"grid\" is missing: options, each with a list of values");
-    cJSON_ArrayForEach(item, grid) if ((code = take_axis(a, item))) return code;
+    if ((code = take_grid(a, grid))) return code;
     return best ? take_best(a, best) : 0;
 }
 
@@ -206,12 +293,31 @@ static int count_cells(struct bl_ablation *a) {
     return a->cells ? 0 : BLANCH_ENOMEM;
 }
 
+static int by_text(const void *one, const void *other) {
+    return strcmp(one, other);
+}
+
+/* Values that differ may still have one name: what a file's name cannot have stands in it as ~. */
+static int check_folders(const struct bl_ablation *a) {
+    const int count = a->models * a->settings * a->sweeps;
+    char(*name)[200] = bl_calloc((size_t)count, sizeof *name);
+    int code = name ? 0 : BLANCH_ENOMEM;
+    for (int i = 0; i < count && !code; i++)
+        bl_ablation_name(a, i / (a->settings * a->sweeps), i / a->sweeps % a->settings, i % a->sweeps, 0, name[i]);
+    if (!code) qsort(name, (size_t)count, sizeof *name, by_text);
+    for (int i = 1; i < count && !code; i++)
+        if (!strcmp(name[i - 1], name[i]))
+            code = bl_fail(BLANCH_EINPUT, "two of its cells would share the folder %s: give other values", name[i]);
+    free(name);
+    return code;
+}
+
 int bl_ablation_read(struct bl_ablation *a, const char *path, const char *data, int64_t steps) {
     *a = (struct bl_ablation){.data = data, .steps = steps};
     if (!(a->path = bl_strdup(path))) return BLANCH_ENOMEM;
     int code = bl_json_read_given(path, &a->json);
     if (code) return code;
-    if (!(code = take_all(a))) code = count_cells(a);
+    if (!(code = take_all(a)) && !(code = count_cells(a))) code = check_folders(a);
     return code ? bl_fail_in(code, "%s", path) : 0;
 }
 
@@ -261,7 +367,7 @@ static void put_words(const struct bl_ablation_value *value, char *name, size_t 
     for (int i = 0; i < value->words.count; i++) {
         const char *word = value->words.word[i];
         size_t used = strlen(name);
-        bool option = !strncmp(word, "--", 2);
+        bool option = is_option(word);
         if (used + 2 >= size) return;
         name[used++] = option ? ',' : '=';
         for (word += option ? 2 : 0; *word && used + 1 < size; word++)
@@ -273,7 +379,7 @@ static void put_words(const struct bl_ablation_value *value, char *name, size_t 
 void bl_ablation_name(const struct bl_ablation *a, int model, int setting, int sweep, int seed, char name[200]) {
     enum { MOST = 150 };
     char text[1024] = "";
-    snprintf(text, sizeof text, "%.60s", bl_path_name(a->model[model]));
+    put_model(a->model[model], text, sizeof text);
     for (int i = 0; i < a->axes; i++) put_words(bl_ablation_value(a, i, setting, sweep), text, sizeof text);
     if (strlen(text) > MOST)
         snprintf(text + MOST - 10, sizeof text - MOST + 10, "~%08x",

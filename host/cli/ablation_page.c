@@ -92,15 +92,16 @@ static int fill(struct bl_series *series, const struct bl_run_result *run, enum 
     return code;
 }
 
-static void put_chart(struct bl_html *html, const struct line *lines, int count, enum what what, bool over_time) {
+static void put_chart(struct bl_html *html, const char *title, const struct line *lines, int count, enum what what,
+                      bool over_time) {
     struct bl_series series[MOST_LINES] = {0};
     for (int s = 0; s < count && !html->error; s++) {
         series[s].label = lines[s].label, series[s].css = lines[s].css;
         if (lines[s].there) html->error = fill(&series[s], &lines[s].result.run[0], what, over_time);
     }
-    const struct bl_chart chart = {.title = what == LOSS ? (over_time ? "Training loss over time" : "Training loss")
-                                            : over_time  ? "Held-out accuracy over time, per cent"
-                                                         : "Held-out accuracy, per cent",
+    char text[120];
+    snprintf(text, sizeof text, "%s%s%s", title, over_time ? " over time" : "", what == LOSS ? "" : ", per cent");
+    const struct bl_chart chart = {.title = text,
                                    .x_label = over_time      ? "seconds of its own training"
                                               : what == LOSS ? "step; losses are means over a twelfth of the run"
                                                              : "epoch",
@@ -120,20 +121,21 @@ static void put_rates(struct bl_html *html, const struct bl_ablation *a, int mod
                       int count) {
     const int axis = bl_ablation_rates(a);
     struct bl_series series[MOST_LINES] = {0};
-    char label[120];
+    char label[120], title[120];
     if (axis < 0) return;
     for (int s = 0; s < count && !html->error; s++) {
         series[s].label = lines[s].label, series[s].css = lines[s].css;
         html->error = allot(&series[s], a->sweeps);
         for (int k = 0; k < a->sweeps && !html->error; k++) {
             series[s].x[k] = log10(bl_ablation_rate(a, axis, s, k));
-            series[s].y[k] = bl_ablation_top1(bl_ablation_cell(a, model, s, k, 0));
+            series[s].y[k] = bl_ablation_judged(bl_ablation_cell(a, model, s, k, 0));
             series[s].count++;
         }
         series[s].marked = html->error ? 0 : bl_ablation_best(a, model, s) + 1;
     }
     snprintf(label, sizeof label, "%.60s, the best of each marked", a->axis[axis].name);
-    const struct bl_chart chart = {.title = "Held-out accuracy at the end, of each rate, per cent",
+    snprintf(title, sizeof title, "%s at the end, of each rate, per cent", bl_ablation_measure(a)->what);
+    const struct bl_chart chart = {.title = title,
                                    .x_label = label,
                                    .series = series,
                                    .count = count,
@@ -160,7 +162,7 @@ static void put_row(struct bl_html *html, const struct bl_ablation *a, int model
     bl_html_text(html, sweep);
     bl_html(html, "</td>");
     bl_html_cell(html, row.done, bl_whole(row.done));
-    bl_html_cell(html, row.top1, bl_fixed(row.top1, 2));
+    bl_html_cell(html, row.judged, bl_fixed(row.judged, 2));
     bl_html_cell(html, row.spread, bl_fixed(row.spread, 2));
     bl_html_cell(html, row.against, bl_fixed(row.against, 2));
     bl_html_cell(html, row.error, bl_fixed(row.error, 2));
@@ -169,9 +171,11 @@ static void put_row(struct bl_html *html, const struct bl_ablation *a, int model
 }
 
 static void put_table(struct bl_html *html, const struct bl_ablation *a, int model) {
-    bl_html(html, "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>setting</th><th>best</th>"
-                  "<th>seeds</th><th>top-1 %%</th><th>±</th><th>against the first</th><th>±</th><th>step ms</th>"
-                  "<th>diverged</th></tr></thead>\n<tbody>\n");
+    bl_html(html,
+            "<div class=\"scroll\" tabindex=\"0\"><table class=\"sort\"><thead><tr><th>setting</th><th>best</th>"
+            "<th>seeds</th><th>%s %%</th><th>±</th><th>against the first</th><th>±</th><th>step ms</th>"
+            "<th>diverged</th></tr></thead>\n<tbody>\n",
+            bl_ablation_measure(a)->name);
     for (int s = 0; s < a->settings; s++) put_row(html, a, model, s);
     bl_html(html, "</tbody></table></div>\n");
 }
@@ -211,7 +215,7 @@ static void put_rates_table(struct bl_html *html, const struct bl_ablation *a, i
         for (int k = 0; k < a->sweeps; k++) {
             const struct bl_cell *cell = bl_ablation_cell(a, model, s, k, 0);
             bl_html(html, "<td%s>%s%s</td>", k == best ? " class=\"strong\"" : "",
-                    cell->state == BL_CELL_DIVERGED ? "diverged" : bl_fixed(bl_ablation_top1(cell), 2),
+                    cell->state == BL_CELL_DIVERGED ? "diverged" : bl_fixed(bl_ablation_judged(cell), 2),
                     k == best ? ", best" : "");
         }
         bl_html(html, "</tr>\n");
@@ -223,6 +227,7 @@ static void put_rates_table(struct bl_html *html, const struct bl_ablation *a, i
 
 static int put_model(struct bl_html *html, const struct bl_ablation *a, const char *out, int model) {
     const int count = a->settings < MOST_LINES ? a->settings : MOST_LINES;
+    const char *measure = bl_ablation_measure(a)->what;
     struct line *lines = bl_calloc((size_t)count, sizeof *lines);
     if (!lines) return BLANCH_ENOMEM;
     int code = read_lines(a, out, model, lines, count);
@@ -234,10 +239,10 @@ static int put_model(struct bl_html *html, const struct bl_ablation *a, const ch
         bl_html(html, "</h2>\n");
         put_table(html, a, model);
         bl_html(html, "<div class=\"charts\">\n");
-        put_chart(html, lines, count, LOSS, false);
-        put_chart(html, lines, count, LOSS, true);
-        if (epochs) put_chart(html, lines, count, ACCURACY, false);
-        if (epochs) put_chart(html, lines, count, ACCURACY, true);
+        put_chart(html, "Training loss", lines, count, LOSS, false);
+        put_chart(html, "Training loss", lines, count, LOSS, true);
+        if (epochs) put_chart(html, measure, lines, count, ACCURACY, false);
+        if (epochs) put_chart(html, measure, lines, count, ACCURACY, true);
         put_rates(html, a, model, lines, count);
         bl_html(html, "</div>\n");
         put_ends(html, a, model);
@@ -272,8 +277,8 @@ int bl_ablation_page(const struct bl_ablation *a, const char *out, const char *p
             a->models > 1 ? "s" : "");
     put_devices(&html, a);
     bl_html(&html, "<p>Every setting at the best of its rates, which was found with seed %d. ", a->seed[0]);
-    bl_html(&html, "Accuracy is that of held-out data after the last step, with its standard deviation over the seeds; "
-                   "differences are to <b>");
+    bl_html(&html, "%s after the last step, with its standard deviation over the seeds; differences are to <b>",
+            bl_ablation_measure(a)->what);
     bl_html_text(&html, text);
     bl_html(&html, "</b>, seed by seed, with the standard error of their mean.</p>\n");
     int code = 0;

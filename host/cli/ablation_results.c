@@ -9,9 +9,19 @@
 
 enum { TEXT = 400 };
 
-double bl_ablation_top1(const struct bl_cell *cell) {
+double bl_ablation_judged(const struct bl_cell *cell) {
     if (cell->state != BL_CELL_DONE) return NAN;
     return isnan(cell->test_top1) ? cell->train_top1 : cell->test_top1;
+}
+
+const struct bl_ablation_measure *bl_ablation_measure(const struct bl_ablation *a) {
+    static const struct bl_ablation_measure measures[2][2] = {
+        {{"top-1", "top1", "Top-1 of held-out data"}, {"mean IoU", "mean_iou", "Mean IoU of held-out data"}},
+        {{"top-1", "top1", "Top-1 while training"}, {"pixels", "pixel_accuracy", "Pixels right while training"}}};
+    const int count = a->models * a->settings * a->sweeps * a->seeds;
+    for (int i = 0; i < count; i++)
+        if (a->cells[i].state == BL_CELL_DONE) return &measures[isnan(a->cells[i].test_top1)][a->cells[i].pixels];
+    return &measures[0][0];
 }
 
 int bl_ablation_best(const struct bl_ablation *a, int model, int setting) {
@@ -19,9 +29,9 @@ int bl_ablation_best(const struct bl_ablation *a, int model, int setting) {
     double most = -INFINITY;
     for (int k = 0; k < a->sweeps; k++) {
         const struct bl_cell *cell = bl_ablation_cell(a, model, setting, k, 0);
-        const double top1 = bl_ablation_top1(cell);
+        const double judged = bl_ablation_judged(cell);
         if (cell->state < BL_CELL_DONE) return -1;
-        if (top1 > most) most = top1, best = k;
+        if (judged > most) most = judged, best = k;
     }
     return best;
 }
@@ -60,8 +70,8 @@ static void compare(const struct bl_ablation *a, int model, int setting, struct 
     const int first = bl_ablation_best(a, model, 0);
     double sum = 0, squares = 0;
     for (int seed = 0; seed < a->seeds && first >= 0 && setting; seed++) {
-        const double difference = bl_ablation_top1(bl_ablation_cell(a, model, setting, row->best, seed)) -
-                                  bl_ablation_top1(bl_ablation_cell(a, model, 0, first, seed));
+        const double difference = bl_ablation_judged(bl_ablation_cell(a, model, setting, row->best, seed)) -
+                                  bl_ablation_judged(bl_ablation_cell(a, model, 0, first, seed));
         if (isnan(difference)) continue;
         row->pairs++;
         sum += difference;
@@ -79,7 +89,7 @@ static int64_t steps_of(const struct bl_cell *cell) {
 
 struct bl_ablation_row bl_ablation_row(const struct bl_ablation *a, int model, int setting) {
     struct bl_ablation_row row = {.best = bl_ablation_best(a, model, setting),
-                                  .top1 = NAN,
+                                  .judged = NAN,
                                   .spread = NAN,
                                   .against = NAN,
                                   .error = NAN,
@@ -89,18 +99,18 @@ struct bl_ablation_row bl_ablation_row(const struct bl_ablation *a, int model, i
         row.diverged += bl_ablation_cell(a, model, setting, k, 0)->state == BL_CELL_DIVERGED;
     for (int seed = 0; seed < a->seeds && row.best >= 0; seed++) {
         const struct bl_cell *cell = bl_ablation_cell(a, model, setting, row.best, seed);
-        const double top1 = bl_ablation_top1(cell);
+        const double judged = bl_ablation_judged(cell);
         if (seed) row.diverged += cell->state == BL_CELL_DIVERGED;
-        if (isnan(top1)) continue;
+        if (isnan(judged)) continue;
         row.done++;
-        sum += top1;
-        squares += top1 * top1;
+        sum += judged;
+        squares += judged * judged;
         ms += 1e3 * cell->train_s / (double)steps_of(cell);
     }
     if (!row.done) return row;
-    row.top1 = sum / row.done;
+    row.judged = sum / row.done;
     row.step_ms = ms / row.done;
-    if (row.done > 1) row.spread = sqrt(fmax(0, squares - row.done * row.top1 * row.top1) / (row.done - 1));
+    if (row.done > 1) row.spread = sqrt(fmax(0, squares - row.done * row.judged * row.judged) / (row.done - 1));
     compare(a, model, setting, &row);
     return row;
 }
@@ -113,7 +123,7 @@ static void print_row(const struct bl_ablation *a, int model, int setting) {
     bl_ablation_setting(a, setting, text, sizeof text);
     if (row.best >= 0) bl_ablation_sweep(a, row.best, sweep, sizeof sweep);
     printf("%-12s %-44s %-28s %5d", bl_shown(a->model[model]), bl_shown(text), bl_shown(sweep), row.done);
-    bl_print_number(row.top1, 7, "%.2f");
+    bl_print_number(row.judged, 8, "%.2f");
     bl_print_number(row.spread, 6, "%.2f");
     bl_print_number(row.against, 8, "%+.2f");
     bl_print_number(row.error, 6, "%.2f");
@@ -132,7 +142,7 @@ static void print_rates(const struct bl_ablation *a, int model) {
             const struct bl_cell *cell = bl_ablation_cell(a, model, s, k, 0);
             char value[16] = "-";
             if (cell->state == BL_CELL_DIVERGED) snprintf(value, sizeof value, "div.");
-            if (cell->state == BL_CELL_DONE) snprintf(value, sizeof value, "%.2f", bl_ablation_top1(cell));
+            if (isfinite(bl_ablation_judged(cell))) snprintf(value, sizeof value, "%.2f", bl_ablation_judged(cell));
             printf(" %8s%s", value, k == best ? "*" : " ");
         }
         putchar('\n');
@@ -153,15 +163,16 @@ static void print_ends(const struct bl_ablation *a) {
 }
 
 void bl_ablation_print(const struct bl_ablation *a) {
+    const struct bl_ablation_measure *measure = bl_ablation_measure(a);
     char text[TEXT];
-    printf("%-12s %-44s %-28s %5s %7s %6s %8s %6s %9s\n", "network", "setting", "best", "seeds", "top-1", "+-",
+    printf("%-12s %-44s %-28s %5s %8s %6s %8s %6s %9s\n", "network", "setting", "best", "seeds", measure->name, "+-",
            "against", "+-", "step, ms");
     for (int m = 0; m < a->models; m++)
         for (int s = 0; s < a->settings; s++) print_row(a, m, s);
     bl_ablation_setting(a, 0, text, sizeof text);
-    printf("\nTop-1 of held-out data in per cent after the last step, its mean and standard deviation over the seeds;\n"
+    printf("\n%s in per cent after the last step, its mean and standard deviation over the seeds;\n"
            "against: the difference to `%s`, seed by seed, and the standard error of its mean.\n",
-           bl_shown(text));
+           measure->what, bl_shown(text));
     if (a->sweeps == 1) return;
     printf("\nSeed %d at", a->seed[0]);
     for (int k = 0; k < a->sweeps; k++) {
@@ -194,8 +205,8 @@ static void add_cell(const struct bl_ablation *a, cJSON *cells, int m, int s, in
     cJSON_AddNumberToObject(json, "seed", a->seed[seed]);
     cJSON_AddStringToObject(json, "state", bl_cell_states[cell->state]);
     cJSON_AddStringToObject(json, "device", cell->device.name);
-    add(json, "test_top1", cell->test_top1);
-    add(json, "train_top1", cell->train_top1);
+    add(json, cell->pixels ? "test_mean_iou" : "test_top1", cell->test_top1);
+    add(json, cell->pixels ? "train_pixel_accuracy" : "train_top1", cell->train_top1);
     add(json, "train_s", cell->train_s);
     if (cell->state == BL_CELL_DIVERGED) cJSON_AddStringToObject(json, "message", cell->note);
     cJSON_AddItemToArray(cells, json);
@@ -212,7 +223,7 @@ static void add_row(const struct bl_ablation *a, cJSON *rows, int m, int s) {
     cJSON_AddStringToObject(json, "best", row.best < 0 ? "" : text);
     cJSON_AddNumberToObject(json, "seeds", row.done);
     cJSON_AddNumberToObject(json, "diverged", row.diverged);
-    add(json, "top1", row.top1);
+    add(json, bl_ablation_measure(a)->key, row.judged);
     add(json, "spread", row.spread);
     add(json, "against_first", row.against);
     add(json, "standard_error", row.error);
@@ -223,6 +234,7 @@ static void add_row(const struct bl_ablation *a, cJSON *rows, int m, int s) {
 cJSON *bl_ablation_json(const struct bl_ablation *a, const char *out, cJSON *settings) {
     cJSON *json = bl_document("ablation", NULL, settings), *rows = cJSON_CreateArray(), *cells = cJSON_CreateArray();
     cJSON_AddStringToObject(json, "dir", out);
+    cJSON_AddStringToObject(json, "measure", bl_ablation_measure(a)->key);
     cJSON_AddItemToObject(json, "file", cJSON_Duplicate(a->json, true));
     for (int m = 0; m < a->models; m++)
         for (int s = 0; s < a->settings; s++) {

@@ -128,6 +128,8 @@ static int plan(struct study *s) {
         if (!length || s->epochs.word[e][length] || value < 1 || value > 1000000)
             return bl_fail(BLANCH_EUSAGE, "--epochs takes whole numbers from 1, such as 1,20,100, not '%s'",
                            s->epochs.word[e]);
+        for (int i = 0; i < s->count; i++) // as "1" and "01" do
+            if (s->cells[i].epochs == value) return bl_fail(BLANCH_EUSAGE, "--epochs names %lld twice", value);
         for (int attempt = 1; attempt <= s->attempts; attempt++)
             for (int n = 0; n < s->networks.count; n++)
                 for (int k = 0; k < s->norms.count; k++)

@@ -28,9 +28,10 @@ struct bl_cell {
     bool has_checkpoint;
     int epochs_done;
     int64_t steps_done;
-    double test_top1, train_top1; // of the last epoch; NAN: none yet
+    bool pixels;                  // its network labels them: mean IoU, and the share of pixels while training
+    double test_top1, train_top1; // of the last epoch, or these; NAN: none yet
     double train_s, test_s;       // of all epochs so far
-    char data[256];               // of its config.json; empty: none yet
+    char data[256], model[256];   // of its config.json; empty: none yet
     struct bl_device_facts device;
     struct bl_host host;
     char note[256]; // why it diverged

@@ -70,6 +70,7 @@ static int read_config(struct bl_cell *cell, const char *path) {
     struct bl_header header;
     bl_header_read(json, &header);
     snprintf(cell->data, sizeof cell->data, "%s", bl_json_text(json, "data"));
+    snprintf(cell->model, sizeof cell->model, "%s", bl_json_text(json, "model"));
     cell->device = header.device;
     cell->host = header.host;
     cJSON_Delete(json);
@@ -86,11 +87,15 @@ static void take_epoch(struct bl_cell *cell, const cJSON *line) {
     int64_t epoch = count_of(line, "epoch");
     if (epoch <= cell->epochs_done || epoch > INT_MAX) return;
     double train_s = bl_json_get(line, "train_s"), test_s = bl_json_get(line, "test_s");
-    const bool val = isnan(bl_json_get(line, "test_top1"));
-    if (val) test_s = bl_json_get(line, "val_s");
+    const double pixels = bl_json_get(line, "train_pixel_accuracy");
+    cell->pixels = !isnan(pixels);
+    const char *const test = cell->pixels ? "test_mean_iou" : "test_top1", *const val = cell->pixels ? "val_mean_iou"
+                                                                                                     : "val_top1";
     cell->epochs_done = (int)epoch;
-    cell->test_top1 = bl_json_get(line, val ? "val_top1" : "test_top1");
-    cell->train_top1 = bl_json_get(line, "train_top1");
+    cell->test_top1 = bl_json_get(line, test);
+    if (isnan(cell->test_top1)) cell->test_top1 = bl_json_get(line, val);
+    if (isnan(test_s)) test_s = bl_json_get(line, "val_s");
+    cell->train_top1 = cell->pixels ? pixels : bl_json_get(line, "train_top1");
     cell->train_s += isnan(train_s) ? 0 : train_s;
     cell->test_s += isnan(test_s) ? 0 : test_s;
 }
@@ -137,6 +142,7 @@ int bl_cell_read_folder(struct bl_cell *cell, const char *folder) {
     char *diverged = bl_format("%s/diverged.json", folder);
     int code = config && log && diverged ? 0 : BLANCH_ENOMEM;
     cell->test_top1 = cell->train_top1 = NAN;
+    cell->pixels = false;
     cell->train_s = cell->test_s = cell->epochs_done = 0;
     cell->steps_done = 0;
     cell->state = BL_CELL_NEW;
