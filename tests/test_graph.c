@@ -227,6 +227,31 @@ static void test_fusion_takes_one(void **state) {
     bl_graph_free(graph);
 }
 
+/* What training takes of the device where so many pixels see one another. */
+static uint64_t attention_bytes(int side) {
+    struct bl_graph *graph;
+    const struct bl_conv_attrs attrs = {.in_channels = CHANNELS,
+                                        .out_channels = 3 * 64,
+                                        .kernel = {1, 1},
+                                        .stride = {1, 1},
+                                        .dilation = {1, 1},
+                                        .groups = 1};
+    check(bl_graph_create(&graph, device, 1, false));
+    struct blanch_tensor *x = bl_graph_input(graph, CHANNELS, side, side);
+    x = bl_graph_add(graph, "conv2d", "qkv", &attrs, &x, 1);
+    bl_graph_add(graph, "attention", NULL, &(struct bl_attention_attrs){4, false}, &x, 1);
+    check(bl_graph_finish(graph, 0));
+    const uint64_t bytes = bl_graph_plan(graph)->total;
+    bl_graph_free(graph);
+    return bytes;
+}
+
+/* No matrix of T x T is in memory: four times the tokens, four times the bytes. */
+static void test_attention_is_linear(void **state) {
+    const uint64_t few = attention_bytes(32), many = attention_bytes(64);
+    if (many > 4 * few + few / 10) fail_msg("1,024 tokens take %.0f bytes, 4,096 %.0f", (double)few, (double)many);
+}
+
 static void test_types(void **state) {
     struct blanch_tensor tensor = {.count = 6};
     static const struct {
@@ -288,6 +313,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_whole_numbers),
         cmocka_unit_test(test_unused_output),
         cmocka_unit_test(test_fusion_takes_one),
+        cmocka_unit_test(test_attention_is_linear),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_rounding),
     };

@@ -131,11 +131,16 @@ static int allocate_buffers(struct bl_graph *graph) {
     return code ? code : place_buffers(graph, graph->buffers_average, true);
 }
 
+static int digits_of(double mib) {
+    return mib < 10 ? 3 : 0;
+}
+
 int bl_graph_allocate(struct bl_graph *graph) {
     const struct blanch_device_info *info = blanch_device_info(graph->dev);
-    if (graph->plan.total > info->global_memory)
-        return bl_fail(BLANCH_ELIMIT, "batch %d needs %.0f MiB on the device, which has %.0f MiB", graph->batch,
-                       (double)graph->plan.total / 1048576, (double)info->global_memory / 1048576);
+    const double needed = (double)graph->plan.total / 1048576, there = (double)info->global_memory / 1048576;
+    if (needed > there)
+        return bl_fail(BLANCH_ELIMIT, "batch %d needs %.*f MiB on the device, which has %.*f MiB", graph->batch,
+                       digits_of(needed), needed, digits_of(there), there);
     for (size_t i = 0; i < graph->slot_count; i++)
         if (graph->slots[i].bytes > info->max_alloc)
             return bl_fail(
