@@ -180,6 +180,7 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
     if ((code = bl_run_divide(run, &network.batch))) return code;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = bl_run_join(run)) ||
+        (code = bl_network_check_single(run->net, network.batch)) ||
         (code = bl_about_images(run->net, &run->view, run->data)) || (code = bl_about_set(run->net)) ||
         (code = bl_network_check_task(run->net, run->data)) || (code = take_task(run)) || (code = count_steps(run)) ||
         (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_wait_for_all(run)) ||

@@ -139,14 +139,23 @@ int bl_network_least_batch(const struct blanch_network *net) {
     return find_single(net, 1) ? 2 : 1;
 }
 
-static int check_variances(const struct blanch_network *net) {
-    const struct bl_node *node = net->options.inference ? NULL : find_single(net, net->options.batch);
-    if (!node) return 0;
+static int refuse_single(const struct blanch_network *net, const struct bl_node *node) {
     return bl_fail(BLANCH_EUSAGE,
-                   "%s-%s: %s would %s, whose %svariance is zero; train with a --batch of 2 or more, or larger images",
+                   "%s-%s: %s would %s, whose %svariance is zero; train with a batch of 2 or more, or larger images",
                    net->model->name, bl_norm_name(net->options.norm), node->name,
                    node->whitening ? "whiten one sample" : "normalise one value per channel",
                    node->whitening ? "co" : "");
+}
+
+/* Batch norm's own step would say less. A network with deconvolution may be meant for evaluation alone. */
+static int check_variances(const struct blanch_network *net) {
+    const struct bl_node *node = net->options.inference ? NULL : find_single(net, net->options.batch);
+    return node && !node->whitening ? refuse_single(net, node) : 0;
+}
+
+int bl_network_check_single(const struct blanch_network *net, int images) {
+    const struct bl_node *node = bl_graph_shares_statistics(net->graph) ? NULL : find_single(net, images);
+    return node ? refuse_single(net, node) : 0;
 }
 
 static bool fits(const struct blanch_network *net, int batch) {
@@ -409,7 +418,8 @@ static int upload(struct blanch_network *net, const struct bl_batch *batch) {
 }
 
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch) {
-    return check_batch(net, batch, bl_network_largest_step(net), true);
+    int code = check_batch(net, batch, bl_network_largest_step(net), true);
+    return code ? code : bl_network_check_single(net, batch->count);
 }
 
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch) {

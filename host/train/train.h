@@ -89,6 +89,8 @@ int bl_network_validate(struct blanch_network *net, const struct bl_batch *batch
                         struct bl_validation *result);
 /* The smallest batch that training takes: 2 where a layer would else normalise one value per channel. */
 int bl_network_least_batch(const struct blanch_network *net);
+/* BLANCH_EUSAGE: so many images give a layer one value per channel, or one sample. */
+int bl_network_check_single(const struct blanch_network *net, int images);
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics);
 /* Whole split, in evaluation mode; metrics sum up. */
 int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split,
