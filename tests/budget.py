@@ -69,7 +69,7 @@ def exact(folder):
         check("eigenvalues of %s rise from 0 to 1" % layer["name"],
               values == sorted(values) and values[0] > -0.01 and values[-1] < 1.05, str(layer))
     check("too few samples are remarked", "samples" in layers[-1].get("trouble", ""), str(layers[-1]))
-    for cap, remedy in ("1", "--cov-samples"), ("5000", "--block"):
+    for cap, remedy in ("2", "--cov-samples"), ("5000", "--block"):
         fine, said = train(os.path.join(folder, "cap" + cap), "--steps", "1", "--diagnose", "--cov-samples", cap)
         line = next((line for line in said.splitlines() if "conv4" in line), "")
         check("samples capped at %s: what to turn is %s" % (cap, remedy), fine and " samples, " in line and
