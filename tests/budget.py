@@ -69,6 +69,11 @@ def exact(folder):
         check("eigenvalues of %s rise from 0 to 1" % layer["name"],
               values == sorted(values) and values[0] > -0.01 and values[-1] < 1.05, str(layer))
     check("too few samples are remarked", "samples" in layers[-1].get("trouble", ""), str(layers[-1]))
+    for cap, remedy in ("2", "--cov-samples"), ("5000", "--block"):
+        fine, said = train(os.path.join(folder, "cap" + cap), "--steps", "1", "--diagnose", "--cov-samples", cap)
+        line = next((line for line in said.splitlines() if "conv4" in line), "")
+        check("samples capped at %s: what to turn is %s" % (cap, remedy), fine and " samples, " in line and
+              remedy in line.partition("; try ")[2] and ("--batch" in line) == (remedy == "--block"), said)
 
 
 def budget(folder):
@@ -149,6 +154,10 @@ def blocks(folder):
                "--settings", "auto: --overhead-budget 10000% --block auto")
     found = lines(out, "blocks") if done.returncode == 0 else []
     check("compare chooses for a setting", [line["setting"] for line in found] == ["auto"], done.stderr)
+    with open(os.path.join(out, "compare.json")) as file:
+        chosen = next(r for r in json.load(file)["runs"] if r["setting"] == "auto")
+    check("and records it", chosen["settings"]["block"] == "auto" and chosen["exact"] and
+          chosen["blocks"] == {line["name"]: {"block": line["block"]} for line in found[0]["layers"]}, str(chosen))
     for args in ["bench", "--model", "smallcnn", "--norm", "nd"], ["models", "smallcnn", "--norm", "nd"]:
         done = run(*args, "--block", "auto")
         check(args[0] + " chooses no blocks", done.returncode == 2 and "give a number" in done.stderr, done.stderr)

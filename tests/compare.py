@@ -32,11 +32,20 @@ def run(status, *args):
     return done
 
 
+def read(name):
+    with open(path(name)) as f:
+        return json.load(f)
+
+
+def write(name, document):
+    with open(path(name), 'w') as f:
+        json.dump(document, f)
+
+
 def compared(name, *args, status=0):
     """The terminal's text, the document, the page's text, and the log's lines."""
     done = run(status, *SMALL, *args, '--out', path(name))
-    with open(path(name + '/compare.json')) as f:
-        document = json.load(f)
+    document = read(name + '/compare.json')
     with open(path(name + '/report.html')) as f:
         page = f.read()
     with open(path(name + '/log.jsonl')) as f:
@@ -78,6 +87,16 @@ def test_a_setting_has_a_norm_and_a_schedule_of_its_own():
 
 def test_refused():
     for args, word in ((['--norms', 'bn', '--settings', '--block 4'], '--block'),
+                       (['--settings', 'a: --block 4;a : --block 8 --lr 1'], "nd, a twice, the second time in 'a : "
+                        "--block 8 --lr 1'"),
+                       (['--norms', 'bn', '--sweep-lr', '0.1', '--settings', '--lr 0.1'], 'bn, --lr 0.1 twice'),
+                       (['--settings', ': --block 8'], "': --block 8' has no name before its colon"),
+                       (['--settings', '--zigzag 1'], "no option '--zigzag'; of `blanch train --help` it takes"),
+                       (['--settings', 'a: ' + 20 * '--nd-iter 5 '], 'a has more than 38 words'),
+                       (['--norms', 'nope'], "--norms takes bn, gn, ln, nd and none, not 'nope'"),
+                       (['--norms', 'bn,own'], "--norms takes bn, gn, ln, nd and none, not 'own'"),
+                       (['--settings', '--norm own'], "--norm takes bn, gn, ln, nd and none, not 'own'"),
+                       (['--lr', '1e-46'], '--lr: 1e-46 is 0'), (['--sweep-lr', '0.1,1e-46'], '--sweep-lr: 1e-46 is 0'),
                        (['--settings', 'a: --norm bn --refresh 4'], '--refresh'),
                        (['--settings', 'a: --norm none --overhead-budget 5%'], '--norm nd'),
                        (['--settings', 'a: --norm in'], 'in'),
@@ -89,6 +108,34 @@ def test_refused():
                        (['--steps', 8, '--settings', '--norm bn --warmup 9'], '--warmup')):
         check(word in run(2, *SMALL, *args, '--out', path('never')).stderr, word)
         check(not os.path.exists(path('never')), 'a refused comparison leaves a folder')
+    done = run(2, *SMALL, '--settings', 'a: --help', '--out', path('never'))
+    check('`blanch train --help`' in done.stderr and done.stderr.count('\n') == 1 and not done.stdout, done.stderr)
+
+
+def test_what_was_asked_is_recorded():
+    """Options as they were given, though the one layer's block is less and it samples at every sixth pixel."""
+    write('net.json', {'model': 'net', 'norm': 'bn', 'num_classes': 10, 'input': [3, 32, 32], 'graph': [
+        {'id': 'x', 'op': 'input', 'inputs': []},
+        {'id': 'conv', 'op': 'conv2d', 'inputs': ['x'], 'name': 'conv', 'attrs': {
+            'in_channels': 3, 'out_channels': 8, 'kernel': [3, 3], 'stride': [2, 2], 'padding': [1, 1]}},
+        {'id': 'pool', 'op': 'global_avgpool2d', 'inputs': ['conv']},
+        {'id': 'flat', 'op': 'flatten', 'inputs': ['pool']},
+        {'id': 'fc', 'op': 'linear', 'inputs': ['flat'], 'name': 'fc',
+         'attrs': {'in_features': 8, 'out_features': 10}}]})
+    run(0, 'compare', '--model', path('net.json'), '--data', 'synthetic:3x32x32:10', '--batch', 4, '--steps', 4,
+        '--norms', 'nd', '--settings', 'given: --block 4 --sampling-stride 2; auto: --block auto --overhead-budget '
+        '9000% --cov-samples 9F', '--out', path('asked'))
+    for name in 'compare.json', 'config.json':
+        runs = {r['setting']: r for r in read('asked/' + name)['runs']}
+        facts = {k: [r['settings'].get(key) for key in ('block', 'sampling_stride', 'cov_samples')]
+                 for k, r in runs.items()}
+        check(facts == {'': [3, 3, None], 'given': [4, 2, None], 'auto': ['auto', 3, -9]}, facts)
+        check('blocks' not in runs[''] and runs['auto']['exact'] is True, name)
+        check(runs['auto']['blocks'] == {'conv': {'block': 3, 'cov_samples': '9F'}}, runs['auto']['blocks'])
+    again = json.loads(run(0, 'report', path('asked'), '--out', path('asked.html'), '--json').stdout)['documents'][0]
+    check([[r.get(k) for k in ('settings', 'blocks', 'exact')] for r in again['runs']] ==
+          [[r.get(k) for k in ('settings', 'blocks', 'exact')] for r in read('asked/compare.json')['runs']],
+          'a report reads something else')
 
 
 # --- learning rates --------------------------------------------------------------------------------
@@ -124,9 +171,13 @@ def test_a_sweep_marks_the_best_by_accuracy():
 
 
 def test_a_sweep_goes_on_without_a_rate_that_diverges():
-    _, document, page, log = compared('diverged', '--batch', 16, '--steps', STEPS, '--schedule', 'constant',
-                                      '--sweep-lr', '1e6,0.001,0.01', status=1)
+    text, document, page, log = compared('diverged', '--batch', 16, '--steps', STEPS, '--schedule', 'constant',
+                                         '--sweep-lr', '1e6,0.001,0.01', '--settings', '--lr 0.01; fast: --nd-preset '
+                                         'fast --lr 0.02 --schedule cosine', status=1)
     best_of(document, lambda r: -r['last_loss'])
+    said = 'Deconvolution had 0.1 (constant), 0.01 (constant) and 0.02 (cosine).'
+    check(said in text and said in page, 'every rate of deconvolution is told')
+    check([r['norm'] for r in document['runs'] if r['setting'] == '--lr 0.01'] == ['bn', 'nd'], 'one name in two norms')
     gone = document['runs'][0]
     line = next(l for l in log if l['type'] == 'diverged')
     check((line['setting'], line['step']) == ('--lr 1e6', gone['diverged_after'] + 1), line)
@@ -137,9 +188,12 @@ def test_a_sweep_goes_on_without_a_rate_that_diverges():
 
 
 def test_one_rate_for_both_is_said():
-    said = 'Both norms had one learning rate, 0.1 (cosine)'
-    text, _, page, _ = compared('one', '--batch', 16, '--steps', 4, '--settings', 'slow: --norm nd --lr 0.05')
+    said = 'Batch norm had one learning rate, 0.1 (cosine), which deconvolution had too, beside 0.05 and 0.02 (cosine)'
+    text, _, page, _ = compared('one', '--batch', 16, '--steps', 4, '--settings',
+                                'slow: --norm nd --lr 0.05; --lr 0.02; same: --block 8')
     check(said in text and said in page, 'neither the terminal nor the page may leave it out')
+    check('Both norms' not in text + page, 'both norms do not have one')
+    said = 'Both norms had one learning rate, 0.1 (cosine)'
     for norm in ('bn', 'nd'):
         run(0, 'train', *SMALL[1:], '--norm', norm, '--batch', 16, '--steps', 2, '--out', path(norm), '--quiet')
     run(0, 'report', path('bn'), path('nd'), '--out', path('both.html'))

@@ -84,8 +84,9 @@ def files():
     write('network.json', json.loads(blanch('models', 'smallcnn', '--json').stdout))
     blanch('train', '--model', 'network.json', '--norm', 'bn', '--data', DATA, '--batch', 4, '--steps', 1, '--no-tune',
            '--out', path('own'), '--quiet')
-    blanch('compare', *SMALL, '--data', DATA, '--epochs', 1, '--settings', '--overhead-budget 20%', '--sweep-lr',
-           '0.01,0.1', '--out', path('compared'), '--target-top1', 1)
+    blanch('compare', *SMALL, '--data', DATA, '--epochs', 1, '--settings',
+           '--overhead-budget 20%; auto: --overhead-budget 900% --block auto', '--sweep-lr', '0.01,0.1', '--out',
+           path('compared'), '--target-top1', 1)
     blanch('suite', '--quick', '--rows', 'smallcnn-bn-128-inference', '--seconds', 0.05, '--no-tune',
            '--out', path('suite.json'))
     blanch('bench', *SMALL, '--norm', 'nd', '--steps', 2, '--trace', path('bench-trace.json'))

@@ -8,7 +8,7 @@
 /* A subcommand ends in this table; main.c lists them all. */
 struct bl_command {
     const char *name, *summary;
-    const char *usage;                 // the whole --help text
+    const char *usage;                 // the whole --help text; without run, of options within an option: what to read
     int (*run)(int argc, char **argv); // 0, a negative enum blanch_error, or a positive exit status
 };
 

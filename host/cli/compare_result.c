@@ -42,8 +42,10 @@ static int add_run(const struct bl_compare *c, const struct bl_compare_run *run,
     if (!to) return BLANCH_ENOMEM;
     snprintf(to->norm, sizeof to->norm, "%s", bl_norm_name(run->setting->norm));
     snprintf(to->setting, sizeof to->setting, "%s", run->setting->label);
-    bl_nd_result_fill(&to->nd, run->net->graph);
+    bl_nd_result_fill(&to->nd, run->net->graph, &run->setting->nd);
     if (run->setting->budget >= 0) to->nd.overhead_budget_pct = 100 * run->setting->budget;
+    if (run->blocks.layers && !(to->blocks = bl_blocks_json(run->net->graph))) return BLANCH_ENOMEM;
+    to->blocks_exact = run->blocks.exact;
     int code = bl_network_hash(run->net, to->network_hash);
     return code ? code : fill_update(run->setting, &to->update);
 }

@@ -69,12 +69,14 @@ static int add_rates(struct bl_compare *c) {
     int code = list ? 0 : BLANCH_ENOMEM;
     setting.norm = BLANCH_BN;
     for (char *word = list ? strtok_r(list, ",", &rest) : NULL; word && !code; word = strtok_r(NULL, ",", &rest)) {
-        double rate;
+        double rate = 0;
         size_t length = bl_text_decimal(word, &rate);
         if (!length || word[length] || !(rate > 0 && rate <= 1e6))
             code =
                 bl_fail(BLANCH_EUSAGE, "--sweep-lr takes learning rates such as 0.003,0.01,0.03,0.1, not '%s'", word);
-        setting.update.lr = setting.schedule.lr = strtof(word, NULL);
+        else if (!((float)rate > 0))
+            code = bl_fail(BLANCH_EUSAGE, "--sweep-lr: %s is 0 in float32; give a larger rate", word);
+        setting.update.lr = setting.schedule.lr = (float)rate;
         snprintf(setting.label, sizeof setting.label, "--lr %s", word);
         for (int i = first; !code && i < c->settings; i++)
             if (c->setting[i].update.lr == setting.update.lr)
@@ -88,15 +90,16 @@ static int add_rates(struct bl_compare *c) {
 }
 
 /* A file's own form is one of these: with batch norm or with deconvolution. */
-static int parse_norm(const char *name, enum blanch_norm *norm) {
-    int code = bl_norm_parse(name, norm);
-    if (code || *norm != BLANCH_OWN) return code;
-    return bl_fail(BLANCH_EUSAGE, "a comparison takes bn, gn, ln, nd and none; what a file says itself is one of them");
+static int parse_norm(const char *option, const char *name, enum blanch_norm *norm) {
+    const bool known = !bl_norm_parse(name, norm);
+    if (known && *norm != BLANCH_OWN) return 0;
+    return bl_fail(BLANCH_EUSAGE, "%s takes bn, gn, ln, nd and none, not '%s'%s", option, name,
+                   known ? ": what a file says itself is bn or nd" : "");
 }
 
 static int add_norm(struct bl_compare *c, const char *name) {
     struct bl_compare_setting setting = c->own;
-    int code = parse_norm(name, &setting.norm);
+    int code = parse_norm("--norms", name, &setting.norm);
     if (!code && bl_compare_has(c, setting.norm)) code = bl_fail(BLANCH_EUSAGE, "--norms names '%s' twice", name);
     if (code) return code;
     return setting.norm == BLANCH_BN && c->sweep_text ? add_rates(c) : add(c, &setting);
@@ -126,7 +129,10 @@ struct words {
 };
 
 static int parse_words(struct words *words) {
-    static const struct bl_command command = {.name = "--settings", .usage = ""};
+    static const struct bl_command command = {
+        .name = "a setting",
+        .usage = "of `blanch train --help` it takes --norm, --precision, --overhead-budget and the options of "
+                 "optimiser, rate and deconvolution"};
     struct bl_option table[BL_MAX_OPTIONS];
     const struct bl_option own[] = {
         {"norm", BL_OPT_TEXT, &words->common.norm, 0, 0, "bn|gn|ln|nd|none", ""},
@@ -136,9 +142,7 @@ static int parse_words(struct words *words) {
     bool help = false;
     bl_common_options(table, own, &words->common,
                       BL_COMMON_ND | BL_COMMON_OPTIMISER | BL_COMMON_UPDATE | BL_COMMON_PRECISION);
-    int code = bl_options_parse(&command, table, words->count, words->word, NULL, &help);
-    if (!code && help) code = bl_fail(BLANCH_EUSAGE, "it takes options of training and of deconvolution, not --help");
-    return code;
+    return bl_options_parse(&command, table, words->count, words->word, NULL, &help);
 }
 
 /* What is given is on top of the command line's; another optimiser begins from its own defaults. A setting without a
@@ -149,7 +153,7 @@ static int parse_options(const struct bl_compare *c, struct words *given, struct
     if (code) return code;
     const char *norm = given->common.norm, *optimiser = given->common.optimiser;
     setting->norm = bl_compare_has(c, BLANCH_ND) ? BLANCH_ND : c->setting[0].norm;
-    if (norm && (code = parse_norm(norm, &setting->norm))) return code;
+    if (norm && (code = parse_norm("--norm", norm, &setting->norm))) return code;
     if ((code = bl_common_refuse_unused(&given->common, setting->norm == BLANCH_ND))) return code;
     if (given->budget && setting->norm != BLANCH_ND)
         return bl_fail(BLANCH_EUSAGE, "--overhead-budget bounds network deconvolution: give --norm nd");
@@ -164,6 +168,10 @@ static int parse_options(const struct bl_compare *c, struct words *given, struct
     return code ? code : resolve(&whole.common, setting->norm == BLANCH_ND ? whole.budget : NULL, setting);
 }
 
+static void set_label(struct bl_compare_setting *setting, const char *text) {
+    snprintf(setting->label, sizeof setting->label, "%.*s", (int)bl_text_fit(text, sizeof setting->label), text);
+}
+
 /* text becomes a list of words; the label is what stands before a colon, or the options as given. */
 static int parse_one(const struct bl_compare *c, char *text, struct bl_compare_setting *setting) {
     struct words words = {.word = {"--settings"}, .count = 1};
@@ -172,26 +180,41 @@ static int parse_one(const struct bl_compare *c, char *text, struct bl_compare_s
         return bl_fail(BLANCH_EUSAGE,
                        "--settings: '%s' holds no option; write it as in '--refresh 5; small: --block 32'", text);
     char *colon = options;
-    while (colon > text && strchr(": ", colon[-1]) && colon[-1] != ':') colon--;
+    while (colon > text && strchr(" \t\n", colon[-1])) colon--;
     if (options != text && (colon == text || colon[-1] != ':'))
         return bl_fail(BLANCH_EUSAGE, "--settings: '%s' is not NAME: OPTIONS", text);
-    if (options == text)
-        snprintf(setting->label, sizeof setting->label, "%s", text);
-    else
-        snprintf(setting->label, sizeof setting->label, "%.*s", (int)(colon - 1 - text), text);
-    for (char *word = strtok_r(options, " ", &rest); word && words.count < BL_COUNT(words.word) - 1;
-         word = strtok_r(NULL, " ", &rest))
+    if (colon == text + 1) return bl_fail(BLANCH_EUSAGE, "--settings: '%s' has no name before its colon", text);
+    if (options != text) colon[-1] = 0;
+    set_label(setting, trim(text));
+    for (char *word = strtok_r(options, " \t\n", &rest); word; word = strtok_r(NULL, " \t\n", &rest)) {
+        if (words.count == BL_COUNT(words.word) - 1)
+            return bl_fail(BLANCH_EUSAGE, "--settings: %s has more than %d words", bl_shown(setting->label),
+                           words.count - 1);
         words.word[words.count++] = word;
+    }
     int code = parse_options(c, &words, setting);
     return code ? bl_fail_in(code, "--settings") : 0;
 }
 
-static int add_setting(struct bl_compare *c, char *text) {
+/* Norm and label are what a run is known by. */
+static bool is_taken(const struct bl_compare *c, const struct bl_compare_setting *setting) {
+    for (int i = 0; i < c->settings; i++)
+        if (c->setting[i].norm == setting->norm && !strcmp(c->setting[i].label, setting->label)) return true;
+    return false;
+}
+
+static int refuse_taken(const struct bl_compare_setting *setting, const char *text) {
+    const bool cut = strlen(text) >= sizeof setting->label;
+    return bl_fail(BLANCH_EUSAGE, "--settings names %s twice, the second time in '%s'%s", bl_compare_name(setting),
+                   text, cut ? ": give it a short name, as in 'small: --block 32'" : "");
+}
+
+static int add_setting(struct bl_compare *c, const char *text) {
     struct bl_compare_setting setting = {.label = ""};
-    int code = parse_one(c, text, &setting);
-    for (int i = 0; !code && i < c->settings; i++)
-        if (!strcmp(c->setting[i].label, setting.label))
-            code = bl_fail(BLANCH_EUSAGE, "--settings names '%s' twice", text);
+    char *words = bl_strdup(text);
+    int code = words ? parse_one(c, words, &setting) : BLANCH_ENOMEM;
+    free(words);
+    if (!code && is_taken(c, &setting)) code = refuse_taken(&setting, text);
     return code ? code : add(c, &setting);
 }
 

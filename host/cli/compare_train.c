@@ -69,6 +69,7 @@ static int log_blocks(struct bl_compare *c) {
     for (int r = 0; r < c->runs && !code; r++) {
         cJSON *line = c->run[r].blocks.line;
         c->run[r].blocks.line = NULL;
+        if (line) cJSON_AddNumberToObject(line, "step", 0);
         if (line) code = log_line(c, &c->run[r], "blocks", line);
     }
     return code;

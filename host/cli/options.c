@@ -61,6 +61,8 @@ static int read_float(const struct bl_option *option, const char *text) {
     double value;
     size_t length = bl_text_decimal(text, &value);
     if (!length || text[length] || !isfinite((float)value) || !in_range(option, value)) return bad_value(option, text);
+    if (value != 0 && (float)value == 0)
+        return bl_fail(BLANCH_EUSAGE, "--%s: %s is 0 in float32; give 0 or a larger number", option->name, text);
     *(float *)option->value = (float)value;
     return 0;
 }
@@ -119,6 +121,7 @@ static int unknown_option(const struct bl_command *command, const struct bl_opti
     snprintf(word, sizeof word, "%.*s", (int)strcspn(text + strspn(text, "-"), "="), text + strspn(text, "-"));
     const char *near = bl_nearest(word, names);
     if (near) return bl_fail(BLANCH_EUSAGE, "%s has no option '%s', did you mean --%s?", command->name, text, near);
+    if (!command->run) return bl_fail(BLANCH_EUSAGE, "%s has no option '%s'; %s", command->name, text, command->usage);
     return bl_fail(BLANCH_EUSAGE, "%s has no option '%s'; `blanch %s --help` lists them", command->name, text,
                    command->name);
 }
@@ -188,6 +191,7 @@ int bl_options_parse(const struct bl_command *command, const struct bl_option *o
         if (answer != 'h') answer = find_letter(options, answer);
         if (answer == 'h') {
             enum bl_help form;
+            if (!command->run) return bl_fail(BLANCH_EUSAGE, "%s takes no --help; %s", command->name, command->usage);
             *help = true;
             if ((error = bl_help_parse(optarg, &form))) return error;
             bl_help_print(command, options, form);

@@ -99,15 +99,26 @@ static double budget_of(const struct bl_result *result, const struct bl_run_resu
     return isnan(budget) ? 0 : budget;
 }
 
-/* Of a bench beside a comparison all but these two tells in the network's hash alone. */
+static void nd_text(const struct bl_result_field *field, double value, char text[32]) {
+    if (bl_field_is_auto(field, value))
+        snprintf(text, 32, "auto");
+    else
+        snprintf(text, 32, "%.6g", value);
+}
+
+/* Options that make the same network make no difference. Of a bench beside a comparison all but these two tells in the
+ * network's hash alone. */
 static void compare_nd(const struct bl_result *a, const struct bl_run_result *ra, const struct bl_result *b,
                        const struct bl_run_result *rb, struct reasons *why) {
-    const bool both = !isnan(ra->nd.block) && !isnan(rb->nd.block);
+    const bool same = *ra->network_hash && !strcmp(ra->network_hash, rb->network_hash);
+    const bool both = !same && !isnan(ra->nd.block) && !isnan(rb->nd.block);
     for (const struct bl_result_field *f = bl_nd_fields; both && f->key; f++) {
         const double one = bl_field_value(f, &ra->nd), other = bl_field_value(f, &rb->nd);
         if (one == other || isnan(one) || isnan(other)) continue;
+        char texts[2][32];
+        nd_text(f, one, texts[0]), nd_text(f, other, texts[1]);
         if (strcmp(f->key, "refresh") && strcmp(f->key, "overhead_budget_pct"))
-            add(why, "%s %.6g, not %.6g", f->key, one, other);
+            add(why, "%s %s, not %s", f->key, texts[0], texts[1]);
     }
     const double refresh[] = {refresh_of(a, ra), refresh_of(b, rb)}, budget[] = {budget_of(a, ra), budget_of(b, rb)};
     if (refresh[0] != refresh[1]) add(why, "refresh %.6g, not %.6g", refresh[0], refresh[1]);

@@ -114,9 +114,10 @@ static void put_settings(struct bl_html *html, const struct bl_nd_result *nd) {
         char text[32];
         if (isnan(value)) continue;
         bl_html(html, "%s%s %s", first ? "<dt>ND</dt><dd>" : ", ", f->key,
-                f->digits != BL_FLAG ? number_text(value, text)
-                : value != 0         ? "true"
-                                     : "false");
+                bl_field_is_auto(f, value) ? "auto"
+                : f->digits != BL_FLAG     ? number_text(value, text)
+                : value != 0               ? "true"
+                                           : "false");
         first = false;
     }
     if (!first) bl_html(html, "</dd>\n");

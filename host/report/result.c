@@ -13,7 +13,7 @@
     { #name, short_key, offsetof(struct type, name), digits }
 
 const struct bl_result_field bl_nd_fields[] = {
-    FIELD(bl_nd_result, block, BL_EXACT),
+    FIELD(bl_nd_result, block, BL_OR_AUTO),
     FIELD(bl_nd_result, iterations, BL_EXACT),
     FIELD(bl_nd_result, eps, 4),
     FIELD(bl_nd_result, momentum, 4),
@@ -164,6 +164,7 @@ void bl_run_result_free(struct bl_run_result *run) {
     for (int i = 0; i < run->budget.decisions; i++) free(run->budget.decision[i].layer);
     free(run->budget.decision);
     bl_measured_free(&run->step);
+    cJSON_Delete(run->blocks);
     free(run->epoch);
     free(run->curve);
     free(run->rank);
@@ -240,8 +241,39 @@ void bl_device_result_fill(struct bl_device_result *device, const struct blanch_
     device->max_alloc_bytes = (double)info->max_alloc;
 }
 
+static const struct bl_conv_attrs *conv_of(const struct bl_node *node) {
+    return strcmp(node->op->name, "nd_conv2d") ? NULL : &((const struct bl_nd_conv_attrs *)node->attrs)->conv;
+}
+
+/* The option's, before a layer's own stride: patches that cover an image are closer than it says. */
+static int sampling_stride(const struct bl_graph *graph) {
+    int found = 0;
+    for (int i = 0; i < bl_graph_nodes(graph); i++) {
+        const struct bl_node *node = bl_graph_node(graph, i);
+        const struct bl_conv_attrs *conv = conv_of(node);
+        const int own = conv ? bl_node_nd(node)->cov_sampling_stride[0] / conv->stride[0] : 0;
+        if (own > found) found = own;
+    }
+    return found;
+}
+
+static void fill_asked(struct bl_nd_result *result, const struct blanch_nd_options *asked) {
+    const struct {
+        double *to;
+        int value;
+    } numbers[] = {{&result->block, asked->block},
+                   {&result->block_fc, asked->block_fc},
+                   {&result->iterations, asked->iterations},
+                   {&result->sampling_stride, asked->sampling_stride},
+                   {&result->cov_samples, asked->cov_samples}};
+    for (int i = 0; i < BL_COUNT(numbers); i++)
+        if (numbers[i].value) *numbers[i].to = numbers[i].value;
+    if (asked->whiten == BLANCH_WHITEN_CHANNELS) result->whiten_channels = 1;
+}
+
 /* The first convolutions are limited by the image's channels: the one with the largest block speaks for all. */
-void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph) {
+void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph,
+                       const struct blanch_nd_options *asked) {
     const struct bl_nd_attrs *largest = NULL, *linear = NULL;
     for (int i = 0; i < bl_graph_nodes(graph); i++) {
         const struct bl_node *node = bl_graph_node(graph, i);
@@ -259,12 +291,13 @@ void bl_nd_result_fill(struct bl_nd_result *result, const struct bl_graph *graph
     result->iterations = nd->n_iter;
     result->eps = (double)nd->eps;
     result->momentum = (double)nd->momentum;
-    result->sampling_stride = nd->cov_sampling_stride[0];
+    result->sampling_stride = largest ? sampling_stride(graph) : linear->cov_sampling_stride[0];
     result->freeze = nd->freeze != 0;
     if (nd->refresh > 1) result->refresh = nd->refresh;
     if (nd->whiten_channels) result->whiten_channels = 1;
     if (nd->variances) result->variances = 1;
-    if (nd->cov_samples) result->cov_samples = nd->cov_samples;
+    if (nd->cov_samples && !nd->chosen) result->cov_samples = nd->cov_samples;
+    fill_asked(result, asked);
 }
 
 int bl_result_set_curve(struct bl_run_result *run, const struct bl_step_sample *samples, size_t count) {

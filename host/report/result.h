@@ -7,7 +7,9 @@
 #include "io/document.h"
 #include "report/suite.h"
 
-struct bl_nd_result { // a network's deconvolution: of its convolution with the largest block, and of its linear layer
+/* A network's deconvolution: what was asked for, and what was not of its convolution with the largest block, and of its
+ * linear layer. block -1: auto. */
+struct bl_nd_result {
     double block, iterations, eps, momentum, sampling_stride, freeze, refresh, block_fc, overhead_budget_pct;
     double whiten_channels, variances, cov_samples; // cov_samples as struct bl_nd_attrs has it
 };
@@ -54,6 +56,8 @@ struct bl_run_result { // one network on one device
     char norm[16], setting[80];
     char network_hash[17]; // of its description; "": unknown
     struct bl_nd_result nd;
+    cJSON *blocks;     // that --block auto chose, as train/blocks.h has them; NULL: it did not
+    bool blocks_exact; // within the budget every step may be
     struct bl_update_result update;
     double best;           // of several runs with batch norm on its device: 1, of those whose rate is not the best 0
     double diverged_after; // steps of which it has made all that a comparison kept
@@ -136,7 +140,7 @@ struct bl_pair_result *bl_result_add_pair(struct bl_result *result, int device);
 struct bl_epoch_result *bl_result_add_epoch(struct bl_run_result *run);
 struct bl_decision_result *bl_result_add_decision(struct bl_budget_result *budget);
 void bl_device_result_fill(struct bl_device_result *device, const struct blanch_device_info *info);
-void bl_nd_result_fill(struct bl_nd_result *nd, const struct bl_graph *graph);
+void bl_nd_result_fill(struct bl_nd_result *nd, const struct bl_graph *graph, const struct blanch_nd_options *asked);
 /* The losses of all steps and the seconds until the end of each, thinned to 120 points. */
 struct bl_step_sample {
     double step, seconds, loss;
@@ -174,11 +178,9 @@ double bl_pair_row_difference(const struct bl_pair_row *row, int phase); // ND l
 /* Of several runs with batch norm on one device marks the best: by accuracy after the last epoch, where there are
  * epochs, else by the loss of the last steps. */
 void bl_rates_mark(struct bl_result *result);
-/* "0.1 (cosine, warm-up of 100 steps)". */
-void bl_rate_text(const struct bl_update_result *update, char *text, size_t size);
-/* What the rates of the device's runs let one say of the two norms' accuracies; "" where it has not both. */
+/* What the rates of the device's runs let one say of the two norms' accuracies; "": nothing. */
 void bl_rates_say(const struct bl_result *result, int device, char *text, size_t size);
-/* The same of several documents' runs with this model: "" unless both norms had one rate. */
+/* The same of several documents' runs with this model: "" unless batch norm had one rate, and deconvolution it too. */
 void bl_rates_say_of(const struct bl_result *results, int count, const char *model, char *text, size_t size);
 
 /* --- files ------------------------------------------------------------------------------------ */

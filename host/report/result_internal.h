@@ -4,7 +4,7 @@
 
 #include "report/result.h"
 
-enum { BL_EXACT = 0, BL_FLAG = -1 }; // digits: all; true or false
+enum { BL_EXACT = 0, BL_FLAG = -1, BL_OR_AUTO = -2 }; // digits: all; true or false; all, and below 0 "auto"
 struct bl_result_field {
     const char *key, *short_key; // short_key: in the files of a bench and of a ledger; NULL: the same
     size_t offset;               // of a double
@@ -20,6 +20,9 @@ static inline double *bl_field_of(const struct bl_result_field *field, void *of)
 }
 static inline double bl_field_value(const struct bl_result_field *field, const void *of) {
     return *(const double *)((const char *)of + field->offset);
+}
+static inline bool bl_field_is_auto(const struct bl_result_field *field, double value) {
+    return field->digits == BL_OR_AUTO && value < 0;
 }
 void bl_fields_clear(const struct bl_result_field *fields, void *of);                   // all NAN
 void bl_fields_add(cJSON *json, const struct bl_result_field *fields, const void *of);  // those that are finite

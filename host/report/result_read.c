@@ -16,6 +16,8 @@ void bl_fields_read(const cJSON *json, const struct bl_result_field *fields, voi
         if (!value && fields->short_key) value = item(json, fields->short_key);
         if (fields->digits == BL_FLAG && cJSON_IsBool(value))
             *bl_field_of(fields, of) = cJSON_IsTrue(value);
+        else if (fields->digits == BL_OR_AUTO && cJSON_IsString(value) && !strcmp(value->valuestring, "auto"))
+            *bl_field_of(fields, of) = -1;
         else if (cJSON_IsNumber(value))
             *bl_field_of(fields, of) = bl_json_value(value);
     }
@@ -190,6 +192,15 @@ static void read_update(const cJSON *json, struct bl_update_result *update) {
     bl_fields_read(json, bl_update_fields, update);
 }
 
+static int read_blocks(const cJSON *json, struct bl_run_result *run) {
+    const cJSON *blocks = item(json, "blocks");
+    if (!cJSON_IsObject(blocks)) return 0;
+    int code = check_size(blocks, "layers with blocks", MOST_LAYERS);
+    if (code) return code;
+    run->blocks_exact = cJSON_IsTrue(item(json, "exact"));
+    return (run->blocks = cJSON_Duplicate(blocks, true)) ? 0 : BLANCH_ENOMEM;
+}
+
 static int read_run(const cJSON *json, struct bl_run_result *run) {
     const cJSON *epoch;
     bl_text_read(json, "norm", run->norm, sizeof run->norm);
@@ -197,7 +208,8 @@ static int read_run(const cJSON *json, struct bl_run_result *run) {
     bl_text_read(json, "network_hash", run->network_hash, sizeof run->network_hash);
     bl_fields_read(item(json, "settings"), bl_nd_fields, &run->nd);
     read_update(json, &run->update);
-    int code = bl_run_read_measured(json, run);
+    int code = read_blocks(json, run);
+    if (!code) code = bl_run_read_measured(json, run);
     if (!code) code = read_budget(item(json, "budget"), &run->budget);
     if (!code) code = check_size(item(json, "epochs"), "epochs", MOST_POINTS);
     cJSON_ArrayForEach(epoch, item(json, "epochs")) {

@@ -7,9 +7,10 @@
 static void add_field(cJSON *json, const char *key, const struct bl_result_field *field, double value) {
     if (!isfinite(value)) return;
     cJSON_AddItemToObject(json, key,
-                          field->digits == BL_FLAG    ? cJSON_CreateBool(value != 0)
-                          : field->digits == BL_EXACT ? cJSON_CreateNumber(value)
-                                                      : bl_json_number(value, field->digits));
+                          field->digits == BL_FLAG         ? cJSON_CreateBool(value != 0)
+                          : bl_field_is_auto(field, value) ? cJSON_CreateString("auto")
+                          : field->digits > 0              ? bl_json_number(value, field->digits)
+                                                           : cJSON_CreateNumber(value));
 }
 
 void bl_fields_add(cJSON *json, const struct bl_result_field *fields, const void *of) {
@@ -79,6 +80,9 @@ static cJSON *run_start(const struct bl_result *result, const struct bl_run_resu
     add_text(json, "network_hash", run->network_hash);
     cJSON_AddItemToObject(json, "settings", fields_json(bl_nd_fields, &run->nd));
     add_update(json, &run->update);
+    if (!run->blocks) return json;
+    cJSON_AddItemToObject(json, "blocks", cJSON_Duplicate(run->blocks, true));
+    cJSON_AddBoolToObject(json, "exact", run->blocks_exact);
     return json;
 }
 

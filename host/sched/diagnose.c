@@ -150,7 +150,8 @@ static bool remark(struct bl_diagnosis *d, bool holds, const char *trouble, cons
 }
 
 /* The first that holds. */
-static void judge(struct bl_diagnosis *d, double eps) {
+static void judge(struct bl_diagnosis *d, const struct bl_whitening_facts *facts) {
+    const double eps = facts->eps;
     bool linear = d->node->param[0]->dims == 2;
     double largest = d->eigenvalue_count ? d->eigenvalue[d->eigenvalue_count - 1] : 0;
     (void)(remark(d, !d->finite, "its covariance or D is not finite",
@@ -158,8 +159,9 @@ static void judge(struct bl_diagnosis *d, double eps) {
            remark(d, largest > overshoot, "D overshoots, which makes training unstable",
                   "fewer --nd-iter or a larger --nd-eps") ||
            remark(d, d->samples < d->features, "fewer samples than features: eps alone carries some directions",
-                  linear ? "a larger --batch or a smaller --block-fc"
-                         : "a larger --batch, a smaller --block or --sampling-stride 1") ||
+                  facts->capped ? "a larger --cov-samples, or none"
+                  : linear      ? "a larger --batch or a smaller --block-fc"
+                                : "a larger --batch, a smaller --block or --sampling-stride 1") ||
            remark(d, d->eps_share > much_eps, "eps is most of the variance, its input is hardly whitened",
                   "a smaller --nd-eps") ||
            remark(d, d->condition > ill && d->gain > 0.1 * sqrt(d->condition) && eps > 0,
@@ -178,7 +180,7 @@ static int diagnose_layer(const struct bl_node *node, const struct bl_whitening_
         code = bl_whitening_read(node->whitening, (int)((int64_t)i * facts->matrices / looked), s, s + count);
         if (!code) diagnose_matrix(&m, facts->eps, to);
     }
-    if (!code) judge(to, facts->eps);
+    if (!code) judge(to, facts);
     free(s);
     free(work);
     return code;

@@ -25,6 +25,7 @@ struct bl_whitening_facts {
     enum bl_nd_action last; // of the last pass
     int matrices;
     int64_t features, samples; // F; of a matrix, of so many images
+    bool capped;               // cov_samples makes them that few
     double eps;
 };
 struct bl_whitening_facts bl_whitening_look(const struct bl_whitening *whitening, int images);

@@ -85,6 +85,10 @@ static int64_t room_for(const struct bl_statistics *s, int images) {
     return all < most ? all : most;
 }
 
+bool bl_statistics_capped(const struct bl_statistics *s, int images) {
+    return skip_of(s, images) > 1;
+}
+
 int64_t bl_statistics_count(const struct bl_statistics *s, int images) {
     return patches_of(s, images) * s->samples.interleave;
 }

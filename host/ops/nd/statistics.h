@@ -52,6 +52,7 @@ int bl_statistics_setup(struct bl_statistics *s, struct bl_node *node, const str
 int bl_statistics_prepare(struct bl_statistics *s, bool reuses);        // also what steps between refreshes launch
 bool bl_statistics_strided(const struct bl_statistics *s);              // blocks interleave in the input's channels
 int64_t bl_statistics_count(const struct bl_statistics *s, int images); // samples of a matrix
+bool bl_statistics_capped(const struct bl_statistics *s, int images);   // there would be more without samples.most
 
 /* The mean, of all ranks; running += momentum (mean - running). */
 int bl_statistics_mean(struct bl_statistics *s, const struct bl_run *run, float momentum, struct bl_mem *running);

@@ -192,6 +192,7 @@ struct bl_whitening_facts bl_whitening_look(const struct bl_whitening *w, int im
                                        .matrices = w->statistics.samples.matrices,
                                        .features = w->statistics.features,
                                        .samples = bl_statistics_count(&w->statistics, images),
+                                       .capped = bl_statistics_capped(&w->statistics, images),
                                        .eps = (double)w->attrs.eps};
 }
 
