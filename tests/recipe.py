@@ -334,6 +334,7 @@ def test_config():
     check(config(path('exact'))['constant_gradient'] == -1, config(path('exact')))
     for text, words in (({**own, 'optimiser': {}}, ['"optimiser"']), ({**own, 'settings': [1]}, ['"settings"']),
                         ({**own, 'label_smothing': 0.1}, ['label_smoothing']), ({**own, 'lr': 'x'}, ['"lr"']),
+                        ({**own, 'lr': 1e-46}, ['"lr" is 0']),
                         ([1], ['settings']), ('{', ['settings.json']), ({**own, 'ema': 2}, ['"ema"']),
                         ({'model': 'smallcnn', 'data': data()}, ['--norm']), ({'norm': 'bn'}, ['--model']),
                         ({**own, 'settings': {'x': 1}}, ['"x"'])):

@@ -195,6 +195,8 @@ static int check_setting(const struct bl_setting *s, const cJSON *item, const ch
         return cJSON_IsString(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a text", path, s->key);
     if (s->kind == FLAG)
         return cJSON_IsBool(item) ? 0 : bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not true or false", path, s->key);
+    if (fraction && value != 0 && (float)value == 0)
+        return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is 0 in float32: %g", path, s->key, value);
     if (value >= s->least && value <= s->most && (fraction || value == floor(value))) return 0;
     return bl_fail(BLANCH_EINPUT, "%s: \"%s\" is not a %snumber from %.0f to %.10g", path, s->key,
                    fraction ? "" : "whole ", s->least, s->most);
