@@ -459,10 +459,10 @@ def test_last_batch_of_one():
     err = run(0, ['3 steps'], *args, fresh('single-run'), '--model', 'smallcnn')
     check('left out' not in err, err)
     args[args.index('--batch') + 1] = 1
-    run(2, ['a batch of 2'], *args, fresh('single-run'), '--model', 'resnet18d')
+    run(2, ['--batch'], *args, fresh('single-run'), '--model', 'resnet18d')
     check(not os.path.exists(path('single-run')), 'a directory was made')
     whitened = args[:args.index('--norm') + 1] + ['nd'] + args[args.index('--norm') + 2:]
-    run(2, ['would whiten one sample', 'a batch of 2'], *whitened, fresh('single-run'), '--model', 'smallcnn')
+    run(0, ['fc whitens a single sample'], *whitened, fresh('single-run'), '--model', 'smallcnn', '--steps', 1)
     whitened[whitened.index('--batch') + 1] = 16
     run(0, ['2 steps; the last batch of an epoch, of 1, is left out'], *whitened, fresh('single-run'), '--model',
         'smallcnn')

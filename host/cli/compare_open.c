@@ -137,9 +137,7 @@ static int plan_steps(struct bl_compare *c) {
     const uint32_t images = bl_dataset_count(c->data, BL_TRAIN), rest = images % (uint32_t)c->common.batch;
     if (!images) return bl_fail(BLANCH_EINPUT, "%s holds no training images", c->data_spec);
     for (int r = 0; r < c->runs; r++) {
-        int least = bl_network_least_batch(c->run[r].net),
-            code = bl_network_check_single(c->run[r].net, c->common.batch);
-        if (code) return code;
+        int least = bl_network_least_batch(c->run[r].net);
         if (least > c->least) c->least = least;
     }
     if (c->drop_last) c->least = c->common.batch;

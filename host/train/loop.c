@@ -180,7 +180,6 @@ static int set_up(struct run *run, const struct bl_train_options *options) {
     if ((code = bl_run_divide(run, &network.batch))) return code;
     if (run->budget >= 0) network.nd.refresh = BL_REFRESH_SCHEDULED;
     if ((code = bl_network_create(&run->net, run->dev, &network)) || (code = bl_run_join(run)) ||
-        (code = bl_network_check_single(run->net, network.batch)) ||
         (code = bl_about_images(run->net, &run->view, run->data)) || (code = bl_about_set(run->net)) ||
         (code = bl_network_check_task(run->net, run->data)) || (code = take_task(run)) || (code = count_steps(run)) ||
         (code = start_weights(run)) || (code = open_session(run)) || (code = bl_run_wait_for_all(run)) ||
@@ -494,6 +493,13 @@ static void tell_start(const struct run *run) {
             run, BL_TRAIN_WARNING,
             "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
             BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
+    const struct bl_node *single = bl_network_single(run->net, run->net->options.batch);
+    if (single)
+        bl_run_tell(
+            run, BL_TRAIN_WARNING,
+            "%s whitens a single sample of a batch, and passes on its bias alone; a larger --batch or a smaller "
+            "--sampling-stride gives it more",
+            single->name);
     if (run->o.validate) bl_run_tell(run, BL_TRAIN_WARNING, "validation recomputes layers in plain C: slow");
 }
 

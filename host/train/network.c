@@ -126,8 +126,7 @@ static bool is_single(const struct bl_node *node, int images) {
     return node->whitening && bl_whitening_look(node->whitening, images).samples == 1;
 }
 
-/* NULL: every layer has more than one value, or sample, of so many images. */
-static const struct bl_node *find_single(const struct blanch_network *net, int images) {
+const struct bl_node *bl_network_single(const struct blanch_network *net, int images) {
     for (int i = 0; i < bl_graph_nodes(net->graph); i++) {
         const struct bl_node *node = bl_graph_node(net->graph, i);
         if (is_single(node, images)) return node;
@@ -135,27 +134,29 @@ static const struct bl_node *find_single(const struct blanch_network *net, int i
     return NULL;
 }
 
+/* Layers that have no more of a whole batch say nothing of smaller ones. */
+static bool is_too_small(const struct blanch_network *net, int images) {
+    for (int i = 0; i < bl_graph_nodes(net->graph); i++) {
+        const struct bl_node *node = bl_graph_node(net->graph, i);
+        if (is_single(node, images) && !is_single(node, net->options.batch)) return true;
+    }
+    return false;
+}
+
 int bl_network_least_batch(const struct blanch_network *net) {
-    return find_single(net, 1) ? 2 : 1;
+    int images = 1;
+    while (images < net->options.batch && is_too_small(net, images)) images++;
+    return images;
 }
 
-static int refuse_single(const struct blanch_network *net, const struct bl_node *node) {
-    return bl_fail(BLANCH_EUSAGE,
-                   "%s-%s: %s would %s, whose %svariance is zero; train with a batch of 2 or more, or larger images",
-                   net->model->name, bl_norm_name(net->options.norm), node->name,
-                   node->whitening ? "whiten one sample" : "normalise one value per channel",
-                   node->whitening ? "co" : "");
-}
-
-/* Batch norm's own step would say less. A network with deconvolution may be meant for evaluation alone. */
+/* Deconvolution's published form takes single samples. */
 static int check_variances(const struct blanch_network *net) {
-    const struct bl_node *node = net->options.inference ? NULL : find_single(net, net->options.batch);
-    return node && !node->whitening ? refuse_single(net, node) : 0;
-}
-
-int bl_network_check_single(const struct blanch_network *net, int images) {
-    const struct bl_node *node = bl_graph_shares_statistics(net->graph) ? NULL : find_single(net, images);
-    return node ? refuse_single(net, node) : 0;
+    const struct bl_node *node = net->options.inference ? NULL : bl_network_single(net, net->options.batch);
+    if (!node || node->whitening) return 0;
+    return bl_fail(BLANCH_EUSAGE,
+                   "%s-%s: %s would normalise one value per channel, whose variance is zero; train with a --batch "
+                   "of 2 or more, or larger images",
+                   net->model->name, bl_norm_name(net->options.norm), node->name);
 }
 
 static bool fits(const struct blanch_network *net, int batch) {
@@ -418,8 +419,7 @@ static int upload(struct blanch_network *net, const struct bl_batch *batch) {
 }
 
 int bl_network_check_batch(const struct blanch_network *net, const struct bl_batch *batch) {
-    int code = check_batch(net, batch, bl_network_largest_step(net), true);
-    return code ? code : bl_network_check_single(net, batch->count);
+    return check_batch(net, batch, bl_network_largest_step(net), true);
 }
 
 int bl_network_load(struct blanch_network *net, const struct bl_batch *batch) {

@@ -160,7 +160,7 @@ int bl_run_introduce(struct run *run) {
     return bl_ranks_describe(run->ranks, device);
 }
 
-enum { MOST_LEAST = 2 }; // of bl_network_least_batch
+enum { MOST_LEAST = 2 }; // what batch norm asks for
 
 /* --- the batch ---------------------------------------------------------------------------------- */
 
@@ -179,7 +179,8 @@ int bl_run_divide(struct run *run, int *batch) {
 int bl_run_join(struct run *run) {
     const struct bl_train_options *o = &run->o;
     if (!run->ranks) return 0;
-    run->part.least = o->sync_stats ? 1 : bl_network_least_batch(run->net);
+    const int own = bl_network_least_batch(run->net);
+    run->part.least = o->sync_stats ? 1 : own < MOST_LEAST ? own : MOST_LEAST;
     const int least = run->part.least * run->part.ranks * (o->network.accumulate > 1 ? 2 : 1);
     if (o->network.batch < least)
         return bl_fail(BLANCH_EUSAGE, "--batch %d is the batch of all %d ranks: it is %d at least", o->network.batch,

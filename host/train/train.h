@@ -87,10 +87,11 @@ struct bl_validation {
 }; // error: of the largest value
 int bl_network_validate(struct blanch_network *net, const struct bl_batch *batch, int64_t step,
                         struct bl_validation *result);
-/* The smallest batch that training takes: 2 where a layer would else normalise one value per channel. */
+/* The smallest batch of which every layer has as many values per channel, or samples, as it needs: more than one,
+ * unless it has no more of a whole batch. */
 int bl_network_least_batch(const struct blanch_network *net);
-/* BLANCH_EUSAGE: so many images give a layer one value per channel, or one sample. */
-int bl_network_check_single(const struct blanch_network *net, int images);
+/* The first layer that has one value per channel, or one sample, of so many images; NULL: there is none. */
+const struct bl_node *bl_network_single(const struct blanch_network *net, int images);
 int bl_network_eval(struct blanch_network *net, const struct bl_batch *batch, struct blanch_metrics *metrics);
 /* Whole split, in evaluation mode; metrics sum up. */
 int bl_network_test(struct blanch_network *net, struct bl_dataset *data, enum bl_split split,
