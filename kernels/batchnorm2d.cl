@@ -2,9 +2,9 @@
  * one multiply-add for each element, whose other roundings a channel's elements share.
  * Layout NHWC: rows are the pixels of all images, C = vectors*VEC channels.
  * Sums go over chunks of rows, merged in order:
- *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k, two passes over a chunk that stays in the
- *                cache; the mean is summed from the chunk's first row, for channels whose mean is many deviations
- *                from zero
+ *   statistics   partial[k] = (mean, sum of (x - mean)^2) of chunk k: of each tile in two passes, then merged, as
+ *                summarise merges chunks; means are summed from what is known of them, at first the chunk's first
+ *                row, for channels whose mean is many deviations from zero
  *   summarise    merges: mean = sum n_k mean_k / rows (from mean_0), var = sum (M_k + n_k (mean_k - mean)^2) / rows;
  *                moves the running buffers
  *   recall       the same constants from the running buffers
@@ -26,6 +26,7 @@
  */
 #include "activation.h"
 
+#include "fetch.h"
 #include "fma.h"
 #include "tree.h"
 #if TREE
@@ -53,28 +54,26 @@ kernel void statistics(global const ACT *restrict x, global float *restrict part
                  v1 = END(0, vectors);
     if (first >= (size_t)rows) return;
     const size_t last = min(first + chunk, (size_t)rows);
-    global float *mean = partial + get_global_id(1) * 2 * channels, *square = mean + channels;
+    global float *means = partial + get_global_id(1) * 2 * channels, *squares = means + channels;
     for (size_t r = first; r < last; r += tile) {
         const size_t end = min(r + tile, last);
+        const float before = (float)(r - first), part = (float)(end - r) / (float)(end - first);
         for (size_t v = v0; v < v1; v++) {
-            const vec origin = LOAD_ALIGNED(x + first * channels + v * VEC);
-            vec sum = (vec)(0.0f);
-            for (size_t q = r; q < end; q++) sum += LOAD_ALIGNED(x + q * channels + v * VEC) - origin;
-            if (r != first) sum += LOAD(mean + v * VEC);
-            STORE(end == last ? origin + sum / (float)(last - first) : sum, mean + v * VEC);
-        }
-    }
-    for (size_t r = first; r < last; r += tile) {
-        const size_t end = min(r + tile, last);
-        for (size_t v = v0; v < v1; v++) {
-            const vec centre = LOAD(mean + v * VEC);
-            vec sum = (vec)(0.0f);
+            global const ACT *column = x + v * VEC;
+            const vec origin = r == first ? LOAD_ALIGNED(column + first * channels) : LOAD(means + v * VEC);
+            vec sum = (vec)(0.0f), square = (vec)(0.0f);
             for (size_t q = r; q < end; q++) {
-                const vec d = LOAD_ALIGNED(x + q * channels + v * VEC) - centre;
-                sum = FMA(d, d, sum);
+                FETCH(column + (q + tile) * channels);
+                sum += LOAD_ALIGNED(column + q * channels) - origin;
             }
-            if (r != first) sum += LOAD(square + v * VEC);
-            STORE(sum, square + v * VEC);
+            const vec shift = sum / (float)(end - r), centre = origin + shift;
+            for (size_t q = r; q < end; q++) {
+                const vec d = LOAD_ALIGNED(column + q * channels) - centre;
+                square = FMA(d, d, square);
+            }
+            if (r != first) square += LOAD(squares + v * VEC) + before * part * shift * shift;
+            STORE(r == first ? centre : FMA((vec)(part), shift, origin), means + v * VEC);
+            STORE(square, squares + v * VEC);
         }
     }
 }

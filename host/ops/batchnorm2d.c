@@ -1,6 +1,6 @@
 /* y = (x - mean) / sqrt(var + eps) * weight + bias per channel: the batch's mean and biased variance in training, the
- * running ones in evaluation (Ioffe and Szegedy, ICML 2015). The variance is of centred data in two passes over chunks
- * small enough for the cache, merged after Chan, Golub and LeVeque (1979): memory is read once for both. */
+ * running ones in evaluation (Ioffe and Szegedy, ICML 2015). The variance is of centred data in two passes over a few
+ * rows at a time, merged after Chan, Golub and LeVeque (1979): memory is read once for both. */
 #include "ops/common.h"
 #include "graph/onnx.h"
 #include "graph/reference.h"
@@ -22,7 +22,8 @@ static int64_t rows_of(const struct bl_node *node, int n) {
     return n * node->out[0]->h * node->out[0]->w;
 }
 
-/* Memory is best read in order: wide rows are summed one by one, narrow ones some at once, for sums in registers. */
+/* Memory is best read in order: wide rows are summed one by one, narrow ones some at once, for sums in registers. What
+ * reads twice takes more, and fetches ahead. */
 static int cpu_tile(const struct blanch_tensor *x) {
     int64_t rows = CPU_TILE_BYTES / bl_bytes_of(x, x->c);
     return rows < 1 ? 1 : rows > CPU_TILE ? CPU_TILE : (int)rows;
@@ -99,7 +100,7 @@ static int measure(struct bl_node *node, const struct bl_run *run) {
     } else
         code = bl_launch(state->statistics, bl_share_chunks(node->dev, vectors, chunks), BL_MEM(node->in[0]->mem),
                          BL_MEM(state->partial->mem), BL_I64(rows), BL_I32(vectors), BL_I64(state->chunk),
-                         BL_I32(state->tile));
+                         BL_I32(bl_on_cpu(node->dev) ? CPU_TILE : state->tile));
     if (!code) code = bl_merge(run->all, node->dev, &moments);
     if (code) return code;
     node->buffer[2]->value++;
