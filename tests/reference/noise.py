@@ -28,23 +28,20 @@ class Draws:
     """Those of one node: its index in the graph, the input not counted. step: training steps begun, this one included;
     0 in evaluation."""
 
-    def __init__(self, seed, index):
-        self.seed, self.index, self.step = seed, index, 0
-
-    def stream(self):
-        return self.step << 16 | self.index
+    def __init__(self, seed, index, step):
+        self.seed, self.stream = seed, step << 16 | index
 
     def normals(self, shape):
         """shape: (N, C, H, W), or (N, C); numbers are counted with channels last."""
         n, c, h, w = (*shape, 1, 1)[:4]
         blocks = -(-c * h * w // 4)
-        top = words(self.seed, NOISE, np.arange(n * blocks), self.stream()) >> np.uint64(8)      # 24 bits
+        top = words(self.seed, NOISE, np.arange(n * blocks), self.stream) >> np.uint64(8)      # 24 bits
         radius, angle = np.sqrt(-2 * np.log((top[:, ::2] + 0.5) * 2.0 ** -24)), 2 * np.pi * 2.0 ** -24 * top[:, 1::2]
         four = np.stack((radius * np.cos(angle), radius * np.sin(angle)), -1)
         return four.reshape(n, -1)[:, :c * h * w].reshape(n, h, w, c).transpose(0, 3, 1, 2).reshape(shape)
 
     def times(self, n, steps):
-        return (words(self.seed, TIME, np.arange(n), self.stream())[:, 0] * np.uint64(steps) >> np.uint64(32)).astype(
+        return (words(self.seed, TIME, np.arange(n), self.stream)[:, 0] * np.uint64(steps) >> np.uint64(32)).astype(
             np.int64)
 
 
