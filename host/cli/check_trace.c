@@ -1,4 +1,5 @@
-/* A training trace: a few steps of a whole network from given parameters on given images. */
+/* A training trace: a few steps of a whole network from given parameters on given images. Networks that generate draw
+ * their noise by the file's seed. */
 #include "cli/check.h"
 #include "model.h"
 #include "optim/optim.h"
@@ -13,7 +14,7 @@ struct trace {
     struct bl_graph *graph;
     struct blanch_update sgd;
     int steps, n, classes;
-    int64_t image, each; // floats of one; its labels: 1, or one of each pixel
+    int64_t image, each; // floats of one; its labels: 1, one of each pixel, or 0 where the network is told none
     float *x;            // (steps, N, C, H, W)
     int32_t *y;          // (steps, N), or (steps, N, H, W)
     float *losses;       // (steps)
@@ -65,13 +66,11 @@ static int read_network(const struct trace *t, const struct blanch_model **model
     return 0;
 }
 
-static int build(struct trace *t) {
-    const struct blanch_model *model = NULL;
+/* What the loss is of: logits (N, classes) or (N, classes, H, W), or what is compared with an image or its noise. */
+static int read_shapes(struct trace *t, const struct blanch_model *model, struct bl_network_options *o) {
+    const bool generates = model->task == BL_GENERATE;
     const struct bl_st_tensor *x, *logits;
-    struct bl_network_options o = {0};
-    int code = read_network(t, &model, &o.norm);
-    if (!code) code = read_settings(t);
-    if (!code) code = bl_check_find(t->check, "data.x", NULL, &x);
+    int code = bl_check_find(t->check, "data.x", NULL, &x);
     if (!code) code = bl_check_find(t->check, "out.logits", NULL, &logits);
     if (code) return code;
     if (x->dims != 5 || x->shape[0] < 1 || x->shape[1] < 1 || bl_check_count(x) > INT32_MAX || bl_check_count(x) < 1)
@@ -81,16 +80,43 @@ static int build(struct trace *t) {
         logits->shape[1] > 1 << 20)
         return bl_fail(BLANCH_EINPUT, "out.logits must be (N, classes), or (N, classes, H, W), with N %lld",
                        (long long)x->shape[1]);
-    t->each = pixels ? x->shape[3] * x->shape[4] : 1;
-    t->steps = (int)x->shape[0], t->n = (int)x->shape[1], t->classes = (int)logits->shape[1];
+    t->each = pixels && !generates ? x->shape[3] * x->shape[4] : 1;
+    t->steps = (int)x->shape[0], t->n = (int)x->shape[1];
+    t->classes = generates ? model->classes : (int)logits->shape[1];
     t->image = x->shape[2] * x->shape[3] * x->shape[4];
-    o.channels = (int)x->shape[2], o.height = (int)x->shape[3], o.width = (int)x->shape[4], o.classes = t->classes;
-    if ((code = read_labels(t)) || (code = bl_check_read(t->check, "data.x", NULL, 0, &t->x))) return code;
+    o->channels = (int)x->shape[2], o->height = (int)x->shape[3], o->width = (int)x->shape[4], o->classes = t->classes;
+    return 0;
+}
+
+/* The seed of what it draws. */
+static int read_seed(const struct trace *t, uint64_t *seed) {
+    double value;
+    int code = bl_check_number(t->check, "seed", &value);
+    if (code) return code;
+    if (!(value >= 0 && value <= 1ll << 53 && value == floor(value)))
+        return bl_fail(BLANCH_EINPUT, "the metadata's 'seed' must be a whole number from 0 to 2^53, not %g", value);
+    *seed = (uint64_t)value;
+    return 0;
+}
+
+static int build(struct trace *t) {
+    const struct blanch_model *model = NULL;
+    struct bl_network_options o = {0};
+    uint64_t seed = 0;
+    int code = read_network(t, &model, &o.norm);
+    if (!code) code = read_settings(t);
+    if (!code) code = read_shapes(t, model, &o);
+    if (!code && model->task == BL_GENERATE) code = read_seed(t, &seed);
+    if (code || (code = bl_check_read(t->check, "data.x", NULL, 0, &t->x))) return code;
     if ((code = bl_graph_create(&t->graph, t->check->dev, t->n, false))) return code;
     bl_graph_use(t->graph, &bl_optimiser_sgd);
     if ((code = bl_model_build(t->graph, model, &o))) return code;
-    bl_graph_no_dropout(t->graph); // traces have none
-    return bl_graph_finish(t->graph, 0);
+    if (!bl_graph_labels(t->graph))
+        t->each = 0;
+    else if ((code = read_labels(t)))
+        return code;
+    if (model->task != BL_GENERATE) bl_graph_no_dropout(t->graph); // which stills the noise of what generates too
+    return bl_graph_finish(t->graph, seed);
 }
 
 /* Every trainable parameter that the network uses, in state-dict order; NULL after the last. */
@@ -210,14 +236,18 @@ static int compare_losses(struct trace *t) {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-static int load(struct trace *t, int step) {
+static int load_labels(struct trace *t, int step) {
     const int64_t labels = t->n * t->each;
     const int32_t *y = t->y + step * labels;
     double labelled = 0;
     for (int64_t i = 0; i < labels; i++) labelled += t->each == 1 || y[i] != BL_IGNORED_LABEL;
     bl_graph_weigh_batch(t->graph, labelled);
+    return bl_mem_write(bl_graph_labels(t->graph)->mem, 0, sizeof *y * (size_t)labels, y);
+}
+
+static int load(struct trace *t, int step) {
     int code = bl_tensor_write(t->graph, bl_graph_in(t->graph), t->n, t->x + step * t->n * t->image);
-    return code ? code : bl_mem_write(bl_graph_labels(t->graph)->mem, 0, sizeof *y * (size_t)labels, y);
+    return code || !t->each ? code : load_labels(t, step);
 }
 
 static int train_step(struct trace *t, int step) {

@@ -75,7 +75,7 @@ def network_errors(o, kinds, seed):
     for kind in kinds:
         results[kind] = blanch_results(o, kind, {**init, **data, **truth}, dict(
             kind='training-trace', network=o.network, lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay,
-            batch=o.batch, steps=o.steps, tolerance_loss=','.join(['1'] * o.steps), **bounds))
+            batch=o.batch, steps=o.steps, seed=seed, tolerance_loss=','.join(['1'] * o.steps), **bounds))
     found = {}
     for who, result in results.items():
         e = oracle.errors(truth, result)
