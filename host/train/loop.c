@@ -494,7 +494,7 @@ static void tell_start(const struct run *run) {
             "--overhead-budget saves nothing here: the first %d steps refresh every layer, and the next %d measure",
             BL_BUDGET_ALL, BL_BUDGET_WARMUP - BL_BUDGET_ALL);
     const struct bl_node *single = bl_network_single(run->net, run->net->options.batch);
-    if (single)
+    if (single && !bl_graph_shares_statistics(run->net->graph))
         bl_run_tell(
             run, BL_TRAIN_WARNING,
             "%s whitens a single sample of a batch, and passes on its bias alone; a larger --batch or a smaller "

@@ -277,7 +277,7 @@ struct blanch_network_info {
     int classes;                 // predict writes so many logits of an image
     int channels, height, width; // of an image
     int batch;                   // images of the largest step, of all passes
-    int least_batch;             // of the smallest that no layer has one value or sample of
+    int least_batch;             // of the smallest that gives layers more than one value or sample, as a whole one does
     bool inference;
     int parameters;        // parameters and buffers of the state dict
     int layers;            // for blanch_network_layer
